@@ -1,0 +1,22 @@
+/** The kernel's network interfaces, as far as mooring reads them. */
+
+/** One existing interface. */
+export interface Link {
+  readonly name: string;
+  readonly ifindex: number;
+  /** IFF_UP. */
+  readonly up: boolean;
+  readonly mtuBytes: number;
+  /** ifindex of the device below (`iflink`); the own ifindex where there is none. */
+  readonly parentIfindex: number;
+  /** `address/prefix`, IPv4 and IPv6 without link-local, sorted. Only an interface that is up shows any. */
+  readonly addresses: readonly string[];
+}
+
+/** By name; an interface that is not there has no entry. */
+export type LinksReading = Readonly<Record<string, Link>>;
+
+/** Reads interfaces and tells of changes. */
+export interface Netlink {
+  read(): Promise<LinksReading>;
+}

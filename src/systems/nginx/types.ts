@@ -1,0 +1,22 @@
+/** The ingress' nginx: its config on disk, and which config its workers really serve. */
+import type { FileReading } from '../files/types.ts';
+
+/** What is installed and what is served. */
+export interface IngressReading {
+  /** Whether nginx and its stream module are installed. */
+  readonly installed: boolean;
+  /** The config in place. */
+  readonly config: FileReading;
+  /** The generation that the running workers answer with, undefined where none answers. */
+  readonly servingGeneration: string | undefined;
+}
+
+/** Failures throw SystemError. */
+export interface Nginx {
+  read(): Promise<IngressReading>;
+  /**
+   * Has the candidate tested by the check unit, then swaps it in. Throws `ingress-config-refused` with nginx's own words;
+   * the config in place is untouched then.
+   */
+  replace(text: string): Promise<void>;
+}
