@@ -1,0 +1,46 @@
+/**
+ * What counts as a fact. Metadata may be anybody's words (a hostile network, a damaged cache), and facts end up in YAML, labels
+ * and addresses, so each has to look like what it claims to be.
+ */
+import { isIPv4, isIPv6 } from 'node:net';
+import * as z from 'zod/mini';
+import { canonicalAddress } from '../ip-text.ts';
+import type { CloudFacts } from './types.ts';
+
+/** Fits a Kubernetes label value, as regions, zones and instance types all do. */
+const token = z.string().check(z.regex(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/));
+/** Whether `text` may be an instance id, type, region or zone. */
+export const isToken = (text: string): boolean => token.safeParse(text).success;
+
+const publicAddress = (isFamily: (text: string) => boolean) =>
+  z.pipe(
+    z.string().check(z.refine(isFamily), z.regex(/^[0-9a-fA-F.:]+$/)),
+    z.transform((text) => canonicalAddress(text)),
+  );
+
+const facts = z.object({
+  provider: z.literal('aws'),
+  instanceId: token,
+  instanceType: z.optional(token),
+  region: z.optional(token),
+  zone: z.optional(token),
+  publicIpv4: z.optional(publicAddress(isIPv4)),
+  publicIpv6: z.optional(publicAddress(isIPv6)),
+});
+
+/** The facts, or which field is none. */
+export function checkFacts(
+  value: unknown,
+):
+  | { readonly kind: 'valid'; readonly facts: CloudFacts }
+  | { readonly kind: 'invalid'; readonly field: string } {
+  const result = facts.safeParse(value);
+  if (!result.success) {
+    return { kind: 'invalid', field: result.error.issues[0]?.path.map(String).join('.') || 'answer' };
+  }
+  const { provider, instanceId, instanceType, region, zone, publicIpv4, publicIpv6 } = result.data;
+  return {
+    kind: 'valid',
+    facts: { provider, instanceId, instanceType, region, zone, publicIpv4, publicIpv6 },
+  };
+}

@@ -1,0 +1,104 @@
+/**
+ * The HTTP client of the adapters: short questions to local services.
+ *
+ * Always true here: one deadline covers a request from connecting to its answer's last byte; an answer has a size limit;
+ * redirects are not followed; no proxy is used, whatever the environment says; connections are not kept, so nothing ticks
+ * between two questions. Headers and bodies never appear in an error.
+ */
+import request from 'undici/lib/api/api-request.js';
+import Agent from 'undici/lib/dispatcher/agent.js';
+import { codeOf, messageOf, SystemError } from './error.ts';
+
+/** One question. */
+export interface HttpQuestion {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** Absolute. */
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Sent with its Content-Length. A POST or PUT without one gets `Content-Length: 0`. */
+  readonly body?: string;
+  readonly deadlineMs: number;
+  readonly maxBytes: number;
+}
+
+/** The answer, of whatever status. */
+export interface HttpAnswer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** Asks; `close` ends what is under way, which then fails. */
+export interface HttpClient {
+  /** Throws SystemError `http-failed`, its message naming no more than the cause. */
+  ask(question: HttpQuestion): Promise<HttpAnswer>;
+  close(): Promise<void>;
+}
+
+const causes: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection reset',
+  EHOSTUNREACH: 'no route to it',
+  ENETUNREACH: 'no route to it',
+  EPERM: 'connecting is not permitted',
+  EACCES: 'connecting is not permitted',
+  UND_ERR_SOCKET: 'connection ended within the answer',
+  UND_ERR_HEADERS_OVERFLOW: 'its headers are too large',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'its answer is shorter than announced',
+  UND_ERR_DESTROYED: 'mooring closed the connection',
+};
+
+/** What went wrong, in a few words. */
+function causeOf(error: unknown): string {
+  const code = codeOf(error) ?? '';
+  if (code.startsWith('HPE_')) return 'its answer is no HTTP';
+  return causes[code] ?? messageOf(error);
+}
+
+/** Reads the whole body, or throws once it is larger than `maxBytes`. */
+async function readLimited(body: AsyncIterable<Buffer>, maxBytes: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw new SystemError('http-failed', `its answer is larger than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** A client with connections of its own. */
+export function createHttpClient(): HttpClient {
+  // Deadlines are kept here; the agent's own timers would tick on after the answer.
+  const agent = new Agent({
+    pipelining: 0,
+    connect: { timeout: 0 },
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    maxHeaderSize: 16_384,
+  });
+
+  async function ask(question: HttpQuestion): Promise<HttpAnswer> {
+    const { origin, pathname, search } = new URL(question.url);
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(), question.deadlineMs);
+    try {
+      const { statusCode, body } = await request.call(agent, {
+        origin,
+        path: pathname + search,
+        method: question.method,
+        headers: question.headers ?? {},
+        body: question.body ?? null,
+        signal: deadline.signal,
+      });
+      return { status: statusCode, text: await readLimited(body, question.maxBytes) };
+    } catch (error) {
+      const cause = deadline.signal.aborted ? `no answer within ${question.deadlineMs} ms` : causeOf(error);
+      throw new SystemError('http-failed', cause, { cause: error });
+    } finally {
+      clearTimeout(timer);
+      deadline.abort();
+    }
+  }
+
+  return { ask, close: () => agent.destroy() };
+}

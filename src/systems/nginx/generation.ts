@@ -1,0 +1,28 @@
+/**
+ * Asks the running nginx workers which config they serve: the generated config has a server on a unix socket that answers
+ * with the config's generation and closes. Silence, garbage and delay all mean that nothing is known.
+ */
+import { createConnection } from 'node:net';
+
+const maxBytes = 64;
+
+/** The generation, 16 hex digits, or undefined where none came whole within `deadlineMs`. */
+export function readGeneration(socketPath: string, deadlineMs: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ path: socketPath });
+    let answer = '';
+    const finish = (text: string) => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(/^[0-9a-f]{16}$/.test(text.trim()) ? text.trim() : undefined);
+    };
+    const timer = setTimeout(() => finish(''), deadlineMs);
+    socket.setEncoding('latin1');
+    socket.on('data', (chunk) => {
+      answer += String(chunk);
+      if (answer.length > maxBytes) finish('');
+    });
+    socket.on('end', () => finish(answer));
+    socket.on('error', () => finish(''));
+  });
+}
