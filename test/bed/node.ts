@@ -1,0 +1,254 @@
+/**
+ * The node: a whole Debian booted by systemd-nspawn on a fresh overlay over the base, in its own network namespace,
+ * with /dev/net/tun. Commands enter it as root, with a deadline. A power-off first ends the commands that still run
+ * inside, since a stopped nsenter would hold the container's shutdown.
+ */
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cgroupFolder } from './host.ts';
+import { BedError, type CommandOptions, type CommandResult, failed, waitFor } from './process.ts';
+import type { Base } from './root.ts';
+import type { Background, Run } from './run.ts';
+
+/** What cloud-init finds on the first boot. */
+export interface Seed {
+  readonly hostname: string;
+  /** `#cloud-config` text; without it cloud-init has nothing to do. */
+  readonly userData: string | undefined;
+}
+
+/** systemd-nspawn's exit code when the container asked for a reboot (--keep-unit). */
+const rebootExitCode = 133;
+
+/** CPU and memory of one unit's processes. Bytes and microseconds. */
+export interface UnitUsage {
+  /** Of the unit's whole cgroup since it started, children that ended included. */
+  readonly cpuUsec: number;
+  readonly rssBytes: number;
+  readonly pssBytes: number;
+  readonly privateBytes: number;
+  /** Voluntary context switches of all threads that live now. */
+  readonly voluntarySwitches: number;
+  readonly processes: number;
+}
+
+export class BedNode {
+  /** The node's root as the host sees it; /run and /tmp inside are mounts of its own. */
+  readonly rootDir: string;
+  readonly #run: Run;
+  readonly #netns: string;
+  #machine: Background | undefined;
+  #init: number | undefined;
+  /** When the last boot began, on this process' clock (performance.now()). */
+  bootedAtMs = 0;
+
+  private constructor(run: Run, netns: string) {
+    this.#run = run;
+    this.#netns = netns;
+    this.rootDir = join(run.dir, 'node', 'root');
+  }
+
+  /** Lays the overlay and the cloud-init seed; does not boot. */
+  static async create(run: Run, base: Base, netns: string, seed: Seed): Promise<BedNode> {
+    const node = new BedNode(run, netns);
+    const scratch = join(run.dir, 'node');
+    const place = { part: 'setup' };
+    await mkdir(scratch);
+    await run.run(['mount', '-t', 'tmpfs', '-o', 'mode=0755', 'mooring-bed', scratch], place);
+    for (const folder of ['upper', 'work', 'root']) await mkdir(join(scratch, folder));
+    const layers = `lowerdir=${base.rootDir},upperdir=${scratch}/upper,workdir=${scratch}/work`;
+    await run.run(['mount', '-t', 'overlay', '-o', layers, 'mooring-bed', node.rootDir], place);
+    const seedDir = join(node.rootDir, 'var/lib/cloud/seed/nocloud');
+    await mkdir(seedDir, { recursive: true });
+    await writeFile(join(seedDir, 'meta-data'), `instance-id: ${run.id}\nlocal-hostname: ${seed.hostname}\n`);
+    await writeFile(join(seedDir, 'user-data'), seed.userData ?? '#cloud-config\n{}\n', { mode: 0o600 });
+    return node;
+  }
+
+  /** Boots and returns when its systemd answers; units may still be starting. */
+  async boot(): Promise<void> {
+    if (this.#machine !== undefined) throw new BedError('the node already runs');
+    this.bootedAtMs = performance.now();
+    const machine = this.#run.start(
+      'console',
+      [
+        ...['systemd-nspawn', '-q', '-D', this.rootDir, '-b', `--machine=${this.#run.id}`],
+        ...['--register=no', '--keep-unit', '--link-journal=no', '--console=pipe'],
+        ...[`--network-namespace-path=/run/netns/${this.#netns}`, '--capability=CAP_NET_ADMIN'],
+        ...['--bind=/dev/net/tun', '--resolv-conf=off', '--timezone=off'],
+      ],
+      {
+        part: 'node',
+        env: { SYSTEMD_NSPAWN_API_VFS_WRITABLE: 'network', SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' },
+      },
+    );
+    this.#machine = machine;
+    let ended: number | undefined;
+    const watch = machine.ended.then((code) => {
+      ended = code;
+    });
+    await waitFor(
+      "the node's systemd to answer",
+      async () => {
+        if (ended !== undefined) return true;
+        this.#init = await initOf(machine.pid);
+        const state = await this.tryRun(['systemctl', 'is-system-running']);
+        return /^(initializing|starting|running|degraded)$/.test(state.stdout);
+      },
+      { timeoutMs: 60_000, context: () => machine.log() },
+    );
+    if (ended === undefined) return;
+    await watch;
+    throw new BedError(`the node ended at boot with ${ended}:\n${await machine.log()}`);
+  }
+
+  /** Runs a command inside, a list of words or a line for `sh -c`; throws BedError with its output if it fails. */
+  async run(command: string | readonly string[], options: CommandOptions = {}): Promise<string> {
+    const result = await this.tryRun(command, options);
+    if (result.exitCode === 0) return result.stdout;
+    throw failed(words(command), result);
+  }
+
+  /** As run, but a failure is a result. */
+  tryRun(command: string | readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    return this.#run.tryRun([...this.enterCommand(), ...words(command)], { part: 'inside' }, options);
+  }
+
+  /** The command line that enters the node, for a person or a script. */
+  enterCommand(): string[] {
+    if (this.#init === undefined) throw new BedError('the node does not run');
+    return ['nsenter', '-t', String(this.#init), '-m', '-u', '-i', '-n', '-p', '-C', '--'];
+  }
+
+  /** Writes a file inside, folders made as needed. */
+  async writeFile(path: string, content: string | Buffer, mode = 0o644): Promise<void> {
+    const script = 'mkdir -p "$(dirname "$1")" && umask 077 && cat >"$1" && chmod "$2" "$1"';
+    await this.run(['sh', '-c', script, 'write', path, mode.toString(8)], { input: content });
+  }
+
+  /** Copies a file of the host inside. */
+  async push(hostFile: string, path: string, mode = 0o644): Promise<void> {
+    await this.writeFile(path, await readFile(hostFile), mode);
+  }
+
+  /** The journal, oldest first, of one unit or of all. */
+  async journal(options: { unit?: string; lines?: number } = {}): Promise<string> {
+    const unit = options.unit === undefined ? [] : ['-u', options.unit];
+    return this.run([
+      'journalctl',
+      '--no-pager',
+      '-o',
+      'short-precise',
+      '-n',
+      String(options.lines ?? 500),
+      ...unit,
+    ]);
+  }
+
+  /** One property of a unit, as `systemctl show` prints it. */
+  unitProperty(unit: string, property: string): Promise<string> {
+    return this.run(['systemctl', 'show', unit, '-p', property, '--value']);
+  }
+
+  /** Waits for cloud-init's last stage and tells how it ended. Throws where cloud-init reports an error. */
+  async waitForCloudInit(timeoutMs = 300_000): Promise<string> {
+    const command = ['cloud-init', 'status', '--wait', '--long'];
+    const result = await this.tryRun(command, { timeoutMs });
+    // 2 is "done, with recoverable errors": the caller sees them in the text.
+    if (result.exitCode === 0 || result.exitCode === 2) return result.stdout;
+    const log = await this.tryRun('tail -n 60 /var/log/cloud-init-output.log');
+    throw new BedError(`${failed(command, result).message}\n${log.stdout}`);
+  }
+
+  /** Reboots in order and returns when the new boot's systemd answers. */
+  async reboot(): Promise<void> {
+    const code = await this.#shutDown('reboot');
+    if (code !== rebootExitCode) throw new BedError(`a reboot ended with ${code}, not ${rebootExitCode}`);
+    await this.boot();
+  }
+
+  /** Powers off in order. */
+  async powerOff(): Promise<void> {
+    await this.#shutDown('poweroff');
+  }
+
+  /** Pulls the plug. What was written to the overlay stays for the next boot. */
+  async kill(): Promise<void> {
+    this.#run.killPart('node');
+    await this.#machine?.ended;
+    this.#forget();
+  }
+
+  /** What a unit's processes use now. Throws where the unit has no cgroup, so: where it does not run. */
+  async usage(unit: string): Promise<UnitUsage> {
+    const group = await this.unitProperty(unit, 'ControlGroup');
+    const folder = join(cgroupFolder(this.#run.id, 'node/payload'), group);
+    if (group === '' || !existsSync(folder)) throw new BedError(`${unit} has no cgroup: it does not run`);
+    const cpu = /^usage_usec (\d+)$/m.exec(await readFile(join(folder, 'cpu.stat'), 'utf8'))?.[1];
+    const pids = (await readFile(join(folder, 'cgroup.procs'), 'utf8'))
+      .split('\n')
+      .filter((pid) => pid !== '');
+    const sum = { rssBytes: 0, pssBytes: 0, privateBytes: 0, voluntarySwitches: 0 };
+    for (const pid of pids) {
+      const maps = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '');
+      sum.rssBytes += kib(maps, 'Rss');
+      sum.pssBytes += kib(maps, 'Pss');
+      sum.privateBytes += kib(maps, 'Private_Clean') + kib(maps, 'Private_Dirty');
+      sum.voluntarySwitches += await switchesOf(pid);
+    }
+    return { cpuUsec: Number(cpu ?? 0), processes: pids.length, ...sum };
+  }
+
+  async #shutDown(verb: 'reboot' | 'poweroff'): Promise<number> {
+    const machine = this.#machine;
+    if (machine === undefined) throw new BedError('the node does not run');
+    await this.tryRun(['systemctl', '--no-block', verb]);
+    this.#run.killPart('inside');
+    let ended: number | undefined;
+    const watch = machine.ended.then((code) => {
+      ended = code;
+    });
+    await waitFor(`the node to ${verb}`, async () => ended !== undefined, {
+      timeoutMs: 120_000,
+      context: () => machine.log(),
+    });
+    await watch;
+    this.#forget();
+    return ended ?? 0;
+  }
+
+  #forget(): void {
+    this.#machine = undefined;
+    this.#init = undefined;
+  }
+}
+
+function words(command: string | readonly string[]): readonly string[] {
+  return typeof command === 'string' ? ['sh', '-c', command] : command;
+}
+
+/** The child of nspawn that is PID 1 of the container. Throws while there is none. */
+async function initOf(nspawnPid: number): Promise<number> {
+  const children = (await readFile(`/proc/${nspawnPid}/task/${nspawnPid}/children`, 'utf8'))
+    .trim()
+    .split(' ');
+  for (const child of children) {
+    const status = await readFile(`/proc/${child}/status`, 'utf8');
+    if (/^NSpid:.*\t1$/m.test(status)) return Number(child);
+  }
+  throw new BedError('nspawn has not started an init yet');
+}
+
+function kib(smaps: string, field: string): number {
+  return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(smaps)?.[1] ?? 0) * 1024;
+}
+
+async function switchesOf(pid: string): Promise<number> {
+  let total = 0;
+  for (const task of await readdir(`/proc/${pid}/task`).catch(() => [])) {
+    const status = await readFile(`/proc/${pid}/task/${task}/status`, 'utf8').catch(() => '');
+    total += Number(/^voluntary_ctxt_switches:\s+(\d+)$/m.exec(status)?.[1] ?? 0);
+  }
+  return total;
+}
