@@ -1,0 +1,91 @@
+/**
+ * Everything the brain can ask for. An action is plain data: it can be shown, compared, simulated, and carries no
+ * secret. Actions of one stage are carried out in order, stages beside each other.
+ */
+import type { LinkDns } from '../systems/resolved/types.ts';
+
+/** The stages in the order in which they depend on each other. */
+export const stageNames = ['zerotier', 'link', 'dns', 'k3s', 'ingress'] as const;
+export type StageName = (typeof stageNames)[number];
+
+/** Why a unit is started or restarted; a label of the restart counters. */
+export type RestartReason =
+  | 'start'
+  | 'failed'
+  | 'ifindex'
+  | 'address'
+  | 'config'
+  | 'binary'
+  | 'outage';
+
+export type Action =
+  | { readonly do: 'zerotier.join'; readonly network: string }
+  | { readonly do: 'zerotier.blacklist'; readonly prefixes: readonly string[] }
+  | { readonly do: 'dns.set'; readonly device: string; readonly ifindex: number; readonly want: LinkDns }
+  | { readonly do: 'dns.revert'; readonly device: string; readonly ifindex: number }
+  | { readonly do: 'k3s.write-config'; readonly text: string }
+  | { readonly do: 'k3s.copy-token' }
+  | { readonly do: 'unit.start'; readonly unit: string; readonly reason: RestartReason }
+  | { readonly do: 'unit.restart'; readonly unit: string; readonly reason: RestartReason }
+  | { readonly do: 'unit.reload'; readonly unit: string }
+  | { readonly do: 'unit.stop'; readonly unit: string }
+  | { readonly do: 'ingress.replace'; readonly text: string; readonly generation: string };
+
+/** How an action ended. */
+export type Outcome = { readonly ok: true } | { readonly ok: false; readonly code: string; readonly message: string };
+
+/** What an action acts upon: attempts, failures and backoff are counted under this key. */
+export function actionKey(action: Action): string {
+  switch (action.do) {
+    case 'zerotier.join':
+      return `${action.do}:${action.network}`;
+    case 'dns.set':
+    case 'dns.revert':
+      return `${action.do}:${action.device}:${action.ifindex}`;
+    case 'unit.start':
+    case 'unit.restart':
+    case 'unit.reload':
+    case 'unit.stop':
+      return `${action.do}:${action.unit}`;
+    case 'ingress.replace':
+      return `${action.do}:${action.generation}`;
+    case 'zerotier.blacklist':
+    case 'k3s.write-config':
+    case 'k3s.copy-token':
+      return action.do;
+    default:
+      return action satisfies never;
+  }
+}
+
+/** One line for the log and for `mooring plan`. */
+export function describeAction(action: Action): string {
+  switch (action.do) {
+    case 'zerotier.join':
+      return `join ZeroTier network ${action.network}`;
+    case 'zerotier.blacklist':
+      return `set ZeroTier's interfacePrefixBlacklist to ${action.prefixes.join(', ')}`;
+    case 'dns.set': {
+      const domains = action.want.domains.map((domain) => (domain.routingOnly ? `~${domain.name}` : domain.name));
+      return `set DNS of ${action.device} (ifindex ${action.ifindex}) to ${action.want.servers.join(', ')} for ${domains.join(', ') || 'no domain'}`;
+    }
+    case 'dns.revert':
+      return `revert DNS of ${action.device} (ifindex ${action.ifindex})`;
+    case 'k3s.write-config':
+      return 'write the k3s config';
+    case 'k3s.copy-token':
+      return 'copy the k3s token to where k3s reads it';
+    case 'unit.start':
+      return `start ${action.unit} (${action.reason})`;
+    case 'unit.restart':
+      return `restart ${action.unit} (${action.reason})`;
+    case 'unit.reload':
+      return `reload ${action.unit}`;
+    case 'unit.stop':
+      return `stop ${action.unit}`;
+    case 'ingress.replace':
+      return `test and install ingress config ${action.generation}`;
+    default:
+      return action satisfies never;
+  }
+}

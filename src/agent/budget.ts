@@ -1,0 +1,53 @@
+/**
+ * The restart budget of a unit: a token bucket, and once it is empty exponential backoff with full jitter on top.
+ * In any window of `periodMs` at most `count` restarts come from the full bucket plus `count` from its refill.
+ */
+
+/** Limits, from the config. */
+export interface BudgetPolicy {
+  readonly count: number;
+  readonly periodMs: number;
+  readonly maxDelayMs: number;
+}
+
+/** What is remembered. */
+export interface Budget {
+  /** Tokens left at `atMs`; fractions accrue. */
+  readonly tokens: number;
+  readonly atMs: number;
+  /** How often in a row the bucket was found empty; grows the backoff, cleared when the bucket is full again. */
+  readonly dry: number;
+  /** No restart before this monotonic ms. */
+  readonly notBeforeMs: number;
+}
+
+const firstDelayMs = 5_000;
+
+/** A full bucket. */
+export function fullBudget(policy: BudgetPolicy, nowMs: number): Budget {
+  return { tokens: policy.count, atMs: nowMs, dry: 0, notBeforeMs: nowMs };
+}
+
+/** The bucket at `nowMs`, refilled evenly over the period. */
+export function refilled(budget: Budget, policy: BudgetPolicy, nowMs: number): Budget {
+  const earned = (Math.max(0, nowMs - budget.atMs) / policy.periodMs) * policy.count;
+  const tokens = Math.min(policy.count, budget.tokens + earned);
+  return { ...budget, tokens, atMs: nowMs, dry: tokens >= policy.count ? 0 : budget.dry };
+}
+
+/** When a restart is next allowed: `nowMs` or earlier means now. */
+export function nextAllowedMs(budget: Budget, policy: BudgetPolicy, nowMs: number): number {
+  const bucket = refilled(budget, policy, nowMs);
+  const tokenAtMs = bucket.tokens >= 1 ? nowMs : nowMs + ((1 - bucket.tokens) / policy.count) * policy.periodMs;
+  return Math.max(Math.ceil(tokenAtMs), bucket.notBeforeMs);
+}
+
+/** Takes one token for a restart begun at `nowMs`; `random` in [0, 1) spreads the next one once the bucket is dry. */
+export function drawn(budget: Budget, policy: BudgetPolicy, nowMs: number, random: number): Budget {
+  const bucket = refilled(budget, policy, nowMs);
+  const tokens = Math.max(0, bucket.tokens - 1);
+  if (tokens >= 1) return { ...bucket, tokens, notBeforeMs: nowMs };
+  const dry = bucket.dry + 1;
+  const ceiling = Math.min(policy.maxDelayMs, firstDelayMs * 2 ** Math.min(dry, 20));
+  return { tokens, atMs: nowMs, dry, notBeforeMs: nowMs + Math.round(random * ceiling) };
+}

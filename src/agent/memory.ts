@@ -1,0 +1,159 @@
+/**
+ * What must be known from one pass to the next, and over a restart of mooring: kept in /run, so that it ends with the
+ * boot, as everything that it tells of does. Plain data; each change is a pure function. It never holds a secret.
+ */
+import type { LinkDns } from '../systems/resolved/types.ts';
+import type { Action, Outcome, RestartReason } from './actions.ts';
+import { actionKey } from './actions.ts';
+import { type Attempt, attemptBegun, type BackoffPolicy } from './attempts.ts';
+import { type Budget, type BudgetPolicy, drawn, fullBudget } from './budget.ts';
+import type { Condition } from './conditions.ts';
+import type { Epoch } from './epoch.ts';
+
+/** The newest that ZeroTier told of a network, for the moments in which its API is away. */
+export interface RememberedNetwork {
+  readonly device: string;
+  readonly assignedAddresses: readonly string[];
+  readonly mtuBytes: number;
+  readonly dns: { readonly domain: string; readonly servers: readonly string[] };
+}
+
+/** A network's link over time. */
+export interface RememberedLink {
+  /** `ifindex addresses` while ready; changes start the settling anew. */
+  readonly fingerprint: string;
+  /** Monotonic ms since the link is ready under this fingerprint; undefined while it is not. */
+  readonly readySinceMs: number | undefined;
+  /** Monotonic ms since which it is known not to be ready; undefined while it is, or while nobody knows. */
+  readonly lostSinceMs: number | undefined;
+  /** Outages longer than `k3s.restart.outage` so far. */
+  readonly outages: number;
+  /** Times that it went from ready to not ready, or came back under another fingerprint. */
+  readonly flaps: number;
+}
+
+/** What the running k3s was started under. */
+export interface Bound {
+  readonly invocationId: string;
+  readonly epoch: Epoch;
+}
+
+export interface Memory {
+  readonly version: 1;
+  readonly startedMs: number;
+  readonly networks: Readonly<Record<string, RememberedNetwork>>;
+  /** Monotonic ms since which a configured network is missing from ZeroTier's list. */
+  readonly absentSinceMs: Readonly<Record<string, number>>;
+  readonly links: Readonly<Record<string, RememberedLink>>;
+  /** Devices on which mooring set DNS, by name, with the ifindex of that time: what is to be reverted on removal. */
+  readonly dnsSet: Readonly<Record<string, number>>;
+  readonly bound: Bound | undefined;
+  /** The epoch of a start or restart that was asked for and whose run has not been seen yet. */
+  readonly pending: Epoch | undefined;
+  readonly budgets: Readonly<Record<string, Budget>>;
+  /** Restarts and starts asked for, by `unit reason`. */
+  readonly restarts: Readonly<Record<string, number>>;
+  readonly attempts: Readonly<Record<string, Attempt>>;
+  readonly conditions: readonly Condition[];
+}
+
+/** Memory of a node that was never seen. */
+export function emptyMemory(nowMs: number): Memory {
+  return {
+    version: 1,
+    startedMs: nowMs,
+    networks: {},
+    absentSinceMs: {},
+    links: {},
+    dnsSet: {},
+    bound: undefined,
+    pending: undefined,
+    budgets: {},
+    restarts: {},
+    attempts: {},
+    conditions: [],
+  };
+}
+
+/** Reads a saved memory; undefined where it is of another version or not whole. */
+export function parseMemory(value: unknown): Memory | undefined {
+  if (!isRecord(value) || value['version'] !== 1) return undefined;
+  const empty = emptyMemory(0);
+  for (const [key, example] of Object.entries(empty)) {
+    if (example === undefined) continue;
+    const found = value[key];
+    if (typeof found !== typeof example || Array.isArray(found) !== Array.isArray(example)) return undefined;
+  }
+  return { ...empty, ...value };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Backoff of each kind of action. Units have the restart budget instead, and a short guard against a double job. */
+export function backoffPolicy(action: Action): BackoffPolicy {
+  switch (action.do) {
+    case 'dns.set':
+    case 'dns.revert':
+      return { firstMs: 200, maxMs: 30_000 };
+    case 'zerotier.join':
+      return { firstMs: 2_000, maxMs: 60_000 };
+    case 'zerotier.blacklist':
+      return { firstMs: 30_000, maxMs: 300_000 };
+    case 'k3s.write-config':
+    case 'k3s.copy-token':
+      return { firstMs: 1_000, maxMs: 60_000 };
+    case 'unit.start':
+    case 'unit.restart':
+    case 'unit.reload':
+    case 'unit.stop':
+      return { firstMs: 3_000, maxMs: 60_000 };
+    case 'ingress.replace':
+      return { firstMs: 30_000, maxMs: 600_000 };
+    default:
+      return action satisfies never;
+  }
+}
+
+/** Marks an action as begun: counts the attempt, draws from the budget, notes what the unit is started under. */
+export function begun(
+  memory: Memory,
+  action: Action,
+  context: { nowMs: number; random: number; budget: BudgetPolicy; epoch: Epoch | undefined; k3sUnit: string },
+): Memory {
+  const key = actionKey(action);
+  const attempt = attemptBegun(memory.attempts[key], context.nowMs, backoffPolicy(action), context.random);
+  const next: Memory = { ...memory, attempts: { ...memory.attempts, [key]: attempt } };
+  if (action.do === 'dns.set') return { ...next, dnsSet: { ...next.dnsSet, [action.device]: action.ifindex } };
+  if (action.do === 'dns.revert') return { ...next, dnsSet: without(next.dnsSet, action.device) };
+  if (action.do !== 'unit.start' && action.do !== 'unit.restart') return next;
+  const budget = next.budgets[action.unit] ?? fullBudget(context.budget, context.nowMs);
+  const counter = `${action.unit} ${action.reason satisfies RestartReason}`;
+  return {
+    ...next,
+    budgets: { ...next.budgets, [action.unit]: drawn(budget, context.budget, context.nowMs, context.random) },
+    restarts: { ...next.restarts, [counter]: (next.restarts[counter] ?? 0) + 1 },
+    pending: action.unit === context.k3sUnit ? context.epoch : next.pending,
+  };
+}
+
+/** Notes how an action ended. */
+export function ended(memory: Memory, action: Action, outcome: Outcome): Memory {
+  const key = actionKey(action);
+  const attempt = memory.attempts[key];
+  if (attempt === undefined) return memory;
+  const error = outcome.ok ? undefined : outcome.message;
+  return { ...memory, attempts: { ...memory.attempts, [key]: { ...attempt, error } } };
+}
+
+/** Forgets the attempts under these keys, because what they were for is so. */
+export function cleared(memory: Memory, keys: readonly string[]): Memory {
+  if (!keys.some((key) => key in memory.attempts)) return memory;
+  return { ...memory, attempts: without(memory.attempts, ...keys) };
+}
+
+/** A copy without some keys. */
+export function without<T>(record: Readonly<Record<string, T>>, ...keys: readonly string[]): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).filter(([key]) => !keys.includes(key)));
+}

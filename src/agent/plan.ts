@@ -1,0 +1,76 @@
+/** plan(): from config, world, memory and now to actions, conditions and the next wake-up. Pure, like all below it. */
+import type { Action, StageName } from './actions.ts';
+import { type Condition, conditionsOf, type Finding, type Findings } from './conditions.ts';
+import type { Epoch } from './epoch.ts';
+import type { Memory } from './memory.ts';
+import { cloudFinding } from './stages/cloud.ts';
+import { dnsStage } from './stages/dns.ts';
+import { ingressStage } from './stages/ingress.ts';
+import { k3sStage } from './stages/k3s.ts';
+import { type LinkState, linkStage } from './stages/link.ts';
+import { earliest, isFalse, isTrue, isUnknown, type StageInput } from './stages/stage.ts';
+import { zerotierStage } from './stages/zerotier.ts';
+import type { ConfigState } from './world.ts';
+
+/** How long a moored node may go unobserved, before jitter. */
+export const calmMs = 20_000;
+
+export interface Plan {
+  readonly actions: Readonly<Record<StageName, readonly Action[]>>;
+  readonly conditions: readonly Condition[];
+  readonly memory: Memory;
+  /** Monotonic ms of the next pass if nothing wakes the loop earlier. */
+  readonly wakeAtMs: number;
+  readonly epoch: Epoch | undefined;
+  readonly links: Readonly<Record<string, LinkState>>;
+  /** Addresses, without prefixes, of the links that are ready. */
+  readonly readyAddresses: readonly string[];
+  /** Where the health server listens for `zerotier`: what the devices carry, or carried before they went away. */
+  readonly zerotierAddresses: readonly string[];
+}
+
+/** `random` in [0, 1) spreads the calm wake-ups of many nodes. */
+export function plan(input: StageInput, random: number): Plan {
+  const zerotier = zerotierStage(input);
+  const link = linkStage({ ...input, memory: zerotier.memory });
+  const dns = dnsStage({ ...input, memory: link.memory });
+  const k3s = k3sStage({ ...input, memory: dns.memory }, link.links);
+  const ingress = ingressStage({ ...input, memory: k3s.memory });
+  const findings: Findings = {
+    ConfigAccepted: configFinding(input.world.configState),
+    ...zerotier.findings,
+    ...link.findings,
+    ...dns.findings,
+    CloudFactsKnown: cloudFinding(input.world.cloud),
+    ...k3s.findings,
+    ServerReachable: isUnknown('NotMeasured', 'this version does not probe the k3s server by itself'),
+    PodNetworkReady: isUnknown('NotMeasured', 'this version does not check the pod network by itself'),
+    ...ingress.findings,
+  };
+  const conditions = conditionsOf(findings, input.memory.conditions, input.now.wallMs);
+  const calmAtMs = input.now.monoMs + Math.round(calmMs * (0.9 + 0.2 * random));
+  const stages = [zerotier, link, dns, k3s, ingress];
+  return {
+    actions: { zerotier: zerotier.actions, link: link.actions, dns: dns.actions, k3s: k3s.actions, ingress: ingress.actions },
+    conditions,
+    memory: { ...ingress.memory, conditions },
+    wakeAtMs: earliest(calmAtMs, ...stages.map((stage) => stage.wakeAtMs)) ?? calmAtMs,
+    epoch: k3s.epoch,
+    links: link.links,
+    readyAddresses: Object.values(link.links).flatMap((state) => (state.kind === 'ready' ? state.addresses.map(bare) : [])),
+    zerotierAddresses: input.config.zerotier.networks.flatMap(({ id }) => {
+      const known = link.memory.networks[id];
+      if (known === undefined) return [];
+      return (input.world.links[known.device]?.addresses ?? known.assignedAddresses).map(bare);
+    }),
+  };
+}
+
+/** `address/prefix` without the prefix. */
+const bare = (cidr: string) => cidr.split('/')[0] ?? '';
+
+function configFinding(state: ConfigState): Finding {
+  return state.kind === 'accepted'
+    ? isTrue('Accepted', 'the config on disk is in force')
+    : isFalse('Refused', `the last good config stays in force; mend this, then systemctl reload mooring: ${state.problems.join('; ')}`);
+}

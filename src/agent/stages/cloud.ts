@@ -1,0 +1,43 @@
+/** What the cloud's facts mean for the node: its external addresses and its labels. */
+import type { Config } from '../../config/schema.ts';
+import type { CloudReading } from '../../systems/cloud/types.ts';
+import type { Finding } from '../conditions.ts';
+import { isFalse, isTrue, isUnknown } from './stage.ts';
+
+/** How long a first start of k3s waits for a known cloud's first answer, which saves a restart. */
+export const cloudPatienceMs = 20_000;
+
+export function cloudFinding(reading: CloudReading): Finding {
+  switch (reading.kind) {
+    case 'none':
+      return isTrue('NoCloud', 'no cloud is asked for facts (none detected, or node.cloud is none)');
+    case 'unavailable':
+      return isFalse('NoAnswer', `the metadata service of ${reading.provider} does not answer: ${reading.error}`);
+    case 'known': {
+      const { provider, instanceId, region } = reading.facts;
+      const what = `${provider} instance ${instanceId}${region === undefined ? '' : ` in ${region}`}`;
+      return reading.stale === undefined ? isTrue('Known', what) : isUnknown('Stale', `${what}, from an earlier answer: ${reading.stale}`);
+    }
+    default:
+      return reading satisfies never;
+  }
+}
+
+/** The node's external addresses: from the config, or from the cloud, or none. */
+export function externalIps(wanted: Config['node']['externalIp'], reading: CloudReading): readonly string[] {
+  if (wanted === 'none') return [];
+  if (wanted !== 'auto') return typeof wanted === 'string' ? [wanted] : wanted;
+  if (reading.kind !== 'known') return [];
+  return [reading.facts.publicIpv4, reading.facts.publicIpv6].filter((address) => address !== undefined);
+}
+
+/** Labels that the facts give; kubelet may set these on itself (NodeRestriction). */
+export function factLabels(reading: CloudReading): Readonly<Record<string, string>> {
+  if (reading.kind !== 'known') return {};
+  const { region, zone, instanceType } = reading.facts;
+  const labels: Record<string, string> = {};
+  if (region !== undefined) labels['topology.kubernetes.io/region'] = region;
+  if (zone !== undefined) labels['topology.kubernetes.io/zone'] = zone;
+  if (instanceType !== undefined) labels['node.kubernetes.io/instance-type'] = instanceType;
+  return labels;
+}

@@ -1,0 +1,204 @@
+/**
+ * Stage `k3s`: the agent's config is written, its unit runs, and it runs under the current epoch. It is started only
+ * on a settled link that carries its address, and never stopped because something else is away.
+ */
+import type { UnitReading } from '../../systems/systemd/types.ts';
+import { type Action, actionKey, type RestartReason } from '../actions.ts';
+import { mayTry } from '../attempts.ts';
+import { type BudgetPolicy, fullBudget, nextAllowedMs } from '../budget.ts';
+import type { Finding } from '../conditions.ts';
+import { type Epoch, epochDifference } from '../epoch.ts';
+import { cleared, type Memory } from '../memory.ts';
+import { renderK3sConfig } from '../render/k3s-config.ts';
+import { k3sUnit } from '../world.ts';
+import { cloudPatienceMs, externalIps, factLabels } from './cloud.ts';
+import type { LinkState } from './link.ts';
+import { earliest, isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
+
+export interface K3sResult extends StageResult {
+  readonly findings: { readonly K3sInstalled: Finding; readonly K3sRunning: Finding };
+  /** What k3s would be started under now; undefined while its link is not ready. */
+  readonly epoch: Epoch | undefined;
+}
+
+type ReadyLink = Extract<LinkState, { kind: 'ready' }>;
+
+export function budgetPolicy(input: Pick<StageInput, 'config'>): BudgetPolicy {
+  const { budget, maxDelay } = input.config.k3s.restart;
+  return { count: budget.count, periodMs: budget.periodMs, maxDelayMs: maxDelay };
+}
+
+export function k3sStage(input: StageInput, links: Readonly<Record<string, LinkState>>): K3sResult {
+  const { world, config } = input;
+  const networkId = config.k3s.network ?? config.zerotier.networks[0]?.id ?? '';
+  const link = links[networkId];
+  const wanted = link?.kind === 'ready' ? wantedConfig(input, link) : undefined;
+  const epoch = link?.kind === 'ready' && wanted !== undefined ? epochOf(input, networkId, link, wanted) : undefined;
+  const installed =
+    world.k3s.binary === undefined
+      ? isFalse('BinaryMissing', `there is no executable ${config.k3s.binary}; put the k3s binary there (mode 0755)`)
+      : isTrue('Installed', `${config.k3s.binary} is there`);
+  const files = fileActions(input, wanted);
+  if (world.units.kind === 'unreachable') {
+    const finding = isUnknown('SystemdAway', `systemd cannot be asked: ${world.units.error}`);
+    const findings = { K3sInstalled: installed, K3sRunning: finding };
+    return { actions: files, memory: input.memory, wakeAtMs: input.now.monoMs + 1_000, findings, epoch };
+  }
+  const unit = world.units.units[k3sUnit];
+  const memory = adopt(input.memory, unit, epoch, input);
+  const step = decide({ ...input, memory }, { unit, link, epoch, filesOpen: files.length > 0 || wanted === undefined });
+  return {
+    actions: [...files, ...step.actions],
+    memory: step.memory,
+    wakeAtMs: earliest(step.wakeAtMs, files.length > 0 ? input.now.monoMs + 1_000 : undefined),
+    findings: { K3sInstalled: installed, K3sRunning: step.finding },
+    epoch,
+  };
+}
+
+function wantedConfig(input: StageInput, link: ReadyLink): string {
+  const { config, world } = input;
+  const plain = link.addresses.map((address) => address.split('/')[0] ?? '');
+  const first = plain.find((address) => !address.includes(':')) ?? plain[0];
+  return renderK3sConfig({
+    k3s: config.k3s,
+    nodeIps: first === undefined ? [] : [first],
+    iface: link.link.name,
+    externalIps: externalIps(config.node.externalIp, world.cloud),
+    nodeName: config.k3s.nodeName === 'auto' ? world.hostname.toLowerCase() : config.k3s.nodeName,
+    labels: { ...factLabels(world.cloud), ...config.k3s.labels },
+  });
+}
+
+function epochOf(input: StageInput, networkId: string, link: ReadyLink, config: string): Epoch {
+  return {
+    ifindex: link.link.ifindex,
+    addresses: link.addresses,
+    config,
+    binary: input.world.k3s.binary ?? '',
+    outages: input.memory.links[networkId]?.outages ?? 0,
+  };
+}
+
+/** Files that differ from what they should be. */
+function fileActions(input: StageInput, wanted: string | undefined): readonly Action[] {
+  const { k3s } = input.world;
+  const actions: Action[] = [];
+  const due = (action: Action) => mayTry(input.memory.attempts[actionKey(action)], input.now.monoMs);
+  if (k3s.token.kind === 'present' && !k3s.token.copyInSync) actions.push({ do: 'k3s.copy-token' });
+  const isWritten = k3s.config.kind === 'present' && k3s.config.text === wanted;
+  if (wanted !== undefined && !isWritten) actions.push({ do: 'k3s.write-config', text: wanted });
+  return actions.filter(due);
+}
+
+/**
+ * Notes under what the running k3s was started. A run that mooring asked for has the epoch of that moment; a run found
+ * already there (mooring's memory is gone, or systemd restarted it) is taken for bound to the current link, but to the
+ * config that is on disk.
+ */
+function adopt(memory: Memory, unit: UnitReading | undefined, epoch: Epoch | undefined, input: StageInput): Memory {
+  if (unit === undefined || unit.invocationId === '' || !['active', 'activating'].includes(unit.activeState)) return memory;
+  if (memory.bound?.invocationId === unit.invocationId) return memory;
+  const onDisk = input.world.k3s.config.kind === 'present' ? input.world.k3s.config.text : '';
+  const under = memory.pending ?? (epoch === undefined ? undefined : { ...epoch, config: onDisk });
+  if (under === undefined) return memory;
+  return { ...memory, bound: { invocationId: unit.invocationId, epoch: under }, pending: undefined };
+}
+
+interface Situation {
+  readonly unit: UnitReading | undefined;
+  readonly link: LinkState | undefined;
+  readonly epoch: Epoch | undefined;
+  readonly filesOpen: boolean;
+}
+
+interface Step extends StageResult {
+  readonly finding: Finding;
+}
+
+function decide(input: StageInput, { unit, link, epoch, filesOpen }: Situation): Step {
+  const stay = (finding: Finding, wakeAtMs?: number): Step => ({ actions: [], memory: input.memory, wakeAtMs, finding });
+  if (unit === undefined || unit.loadState === 'not-found') {
+    return stay(isFalse('UnitMissing', `${k3sUnit} is not there; reinstall the mooring package`));
+  }
+  if (unit.loadState === 'masked') {
+    return stay(isFalse('UnitMasked', `${k3sUnit} is masked, so mooring leaves it alone: systemctl unmask ${k3sUnit}`));
+  }
+  const runs = unit.activeState === 'active' || unit.activeState === 'reloading';
+  const starts = unit.activeState === 'activating';
+  const state = unitFinding(unit, input.config.k3s.server);
+  if (unit.activeState === 'deactivating') return stay(state, input.now.monoMs + 1_000);
+  if (input.world.k3s.token.kind === 'missing' && !runs) {
+    return stay(isFalse('TokenMissing', `the k3s token cannot be read: ${input.world.k3s.token.error}`), input.now.monoMs + 5_000);
+  }
+  if (input.world.k3s.binary === undefined) return stay(runs ? state : isFalse('BinaryMissing', 'k3s is not installed'));
+  if (link?.kind !== 'ready' || epoch === undefined) {
+    return stay(runs ? state : isFalse('WaitingForLink', 'k3s is started once the link carries its address'));
+  }
+  const reason = whyStart(input.memory, unit, epoch);
+  const settled: Memory = runs ? cleared(input.memory, [`unit.start:${k3sUnit}`, `unit.restart:${k3sUnit}`]) : input.memory;
+  if (reason === undefined) return { ...stay(state, starts ? input.now.monoMs + 2_000 : undefined), memory: settled };
+  if (filesOpen) return stay(runs || starts ? state : isFalse('WritingConfig', 'its config is being written'));
+  if (!link.settled) return stay(runs || starts ? state : isFalse('Settling', 'the link is ready; waiting for it to settle'));
+  if (waitsForCloud(input, runs || starts)) {
+    return stay(isFalse('WaitingForCloud', 'waiting for the cloud to tell the external address'), input.now.monoMs + 500);
+  }
+  return startOrWait(input, runs || starts ? 'unit.restart' : 'unit.start', reason, state);
+}
+
+/** The reason for which the unit has to be started or restarted, if any. */
+function whyStart(memory: Memory, unit: UnitReading, epoch: Epoch): RestartReason | undefined {
+  switch (unit.activeState) {
+    case 'inactive':
+      return unit.job === undefined ? 'start' : undefined;
+    case 'failed':
+      return 'failed';
+    default:
+      return memory.bound === undefined ? undefined : epochDifference(memory.bound.epoch, epoch);
+  }
+}
+
+function waitsForCloud(input: StageInput, isRunning: boolean): boolean {
+  const { cloud } = input.world;
+  if (isRunning || cloud.kind !== 'unavailable' || input.config.node.externalIp !== 'auto') return false;
+  return input.now.monoMs - input.memory.startedMs < cloudPatienceMs;
+}
+
+/** Acts within the budget, or says when the next try is. */
+function startOrWait(input: StageInput, verb: 'unit.start' | 'unit.restart', reason: RestartReason, state: Finding): Step {
+  const { memory, now } = input;
+  const policy = budgetPolicy(input);
+  const action: Action = { do: verb, unit: k3sUnit, reason };
+  const attempt = memory.attempts[actionKey(action)];
+  const allowedMs = nextAllowedMs(memory.budgets[k3sUnit] ?? fullBudget(policy, now.monoMs), policy, now.monoMs);
+  const guardMs = attempt === undefined ? 0 : attempt.lastMs + 3_000;
+  const atMs = Math.max(allowedMs, guardMs);
+  if (atMs <= now.monoMs) {
+    return { actions: [action], memory, wakeAtMs: now.monoMs + 3_000, finding: state };
+  }
+  if (allowedMs <= now.monoMs) return { actions: [], memory, wakeAtMs: atMs, finding: state };
+  const when = new Date(now.wallMs + (atMs - now.monoMs)).toISOString();
+  const why = attempt?.error === undefined ? '' : ` (${attempt.error})`;
+  const finding = isFalse(
+    'RestartWithheld',
+    `k3s wants a restart (${reason})${why}, but the budget of ${policy.count} in ${policy.periodMs / 1000} s is used up; next try at ${when}`,
+  );
+  return { actions: [], memory, wakeAtMs: atMs, finding };
+}
+
+function unitFinding(unit: UnitReading, server: string): Finding {
+  const status = unit.statusText === '' ? '' : `: ${unit.statusText}`;
+  switch (unit.activeState) {
+    case 'active':
+    case 'reloading':
+      return isTrue('Running', `${k3sUnit} is running and joined${status}`);
+    case 'activating':
+      return unit.subState === 'auto-restart'
+        ? isFalse('Crashed', `${k3sUnit} ended (${unit.result}) and systemd restarts it; see journalctl -u ${k3sUnit}`)
+        : isFalse('Joining', `${k3sUnit} runs but has not joined ${server} yet${status}; is the server up, and the token right?`);
+    case 'failed':
+      return isFalse('Failed', `${k3sUnit} failed (${unit.result}); see journalctl -u ${k3sUnit}`);
+    default:
+      return isFalse('NotRunning', `${k3sUnit} is ${unit.activeState}${unit.result === 'success' ? '' : ` (${unit.result})`}`);
+  }
+}

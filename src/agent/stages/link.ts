@@ -1,0 +1,118 @@
+/**
+ * Stage `link`: whether each network's interface carries what ZeroTier says it carries. ZeroTier's `OK` comes from its
+ * cache and the interface is up from the join on, so the link is ready only where API and kernel agree.
+ */
+import type { Link } from '../../systems/netlink/types.ts';
+import type { Finding } from '../conditions.ts';
+import type { Memory, RememberedLink } from '../memory.ts';
+import { isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
+
+/** A network's link now. `unknown`: nobody can say, so nothing may be concluded from it. */
+export type LinkState =
+  | { readonly kind: 'ready'; readonly link: Link; readonly addresses: readonly string[]; readonly settled: boolean }
+  | { readonly kind: 'not-ready'; readonly reason: string; readonly message: string; readonly link: Link | undefined }
+  | { readonly kind: 'unknown'; readonly reason: string; readonly message: string; readonly link: Link | undefined };
+
+export interface LinkResult extends StageResult {
+  readonly findings: { readonly LinkReady: Finding };
+  /** By network id. */
+  readonly links: Readonly<Record<string, LinkState>>;
+}
+
+const neverReady: RememberedLink = {
+  fingerprint: '',
+  readySinceMs: undefined,
+  lostSinceMs: undefined,
+  outages: 0,
+  flaps: 0,
+};
+const eagerMs = 1_000;
+
+export function linkStage(input: StageInput): LinkResult {
+  const links: Record<string, LinkState> = {};
+  let memory = input.memory;
+  let wakeAtMs: number | undefined;
+  for (const { id } of input.config.zerotier.networks) {
+    const state = judge(input, memory, id);
+    const remembered = remember(memory.links[id] ?? neverReady, state, input);
+    memory = { ...memory, links: { ...memory.links, [id]: remembered } };
+    links[id] = state.kind === 'ready' ? { ...state, settled: isSettled(remembered, input) } : state;
+    if (state.kind !== 'ready') wakeAtMs = input.now.monoMs + eagerMs;
+    else if (!isSettled(remembered, input)) wakeAtMs = settledAtMs(remembered, input);
+  }
+  return { actions: [], memory, wakeAtMs, findings: { LinkReady: sumUp(links) }, links };
+}
+
+/** Compares ZeroTier's view with the kernel's. */
+function judge(input: StageInput, memory: Memory, id: string): LinkState {
+  const { zerotier, links } = input.world;
+  const known = memory.networks[id];
+  const link = known === undefined ? undefined : links[known.device];
+  if (known === undefined) return { kind: 'not-ready', reason: 'NoInterface', message: `network ${id} has no interface yet`, link };
+  if (link === undefined) {
+    return { kind: 'not-ready', reason: 'InterfaceMissing', message: `interface ${known.device} does not exist`, link };
+  }
+  if (!link.up) return { kind: 'not-ready', reason: 'InterfaceDown', message: `interface ${link.name} is down`, link };
+  if (zerotier.kind !== 'answered') {
+    return { kind: 'unknown', reason: 'ZeroTierAway', message: `${link.name} is up, but zerotier-one cannot be asked`, link };
+  }
+  const network = zerotier.networks.find((candidate) => candidate.id === id);
+  if (network === undefined) {
+    return { kind: 'unknown', reason: 'NotListed', message: `zerotier-one does not list network ${id} at the moment`, link };
+  }
+  if (network.status !== 'OK') {
+    return { kind: 'not-ready', reason: 'NotAuthorized', message: `network ${id} is ${network.status}`, link };
+  }
+  const assigned = network.assignedAddresses;
+  if (assigned.length === 0) {
+    const message = `network ${id} assigns this node no address: give member ${zerotier.address} one, or an assignment pool to the network`;
+    return { kind: 'not-ready', reason: 'NoAddressAssigned', message, link };
+  }
+  const missing = assigned.filter((address) => !link.addresses.includes(address));
+  if (missing.length > 0) {
+    return { kind: 'not-ready', reason: 'AddressMissing', message: `${link.name} lacks ${missing.join(', ')}`, link };
+  }
+  if (link.mtuBytes !== network.mtuBytes) {
+    const message = `${link.name} has MTU ${link.mtuBytes}, the network announces ${network.mtuBytes}`;
+    return { kind: 'not-ready', reason: 'MtuDiffers', message, link };
+  }
+  return { kind: 'ready', link, addresses: assigned, settled: false };
+}
+
+/** What the k3s agent must be told apart by: a new fingerprint starts the settling anew. */
+function fingerprintOf(state: Extract<LinkState, { kind: 'ready' }>): string {
+  return `${state.link.ifindex} ${state.addresses.join(' ')}`;
+}
+
+function remember(before: RememberedLink, state: LinkState, input: StageInput): RememberedLink {
+  const nowMs = input.now.monoMs;
+  if (state.kind === 'unknown') return before;
+  if (state.kind === 'not-ready') {
+    if (before.readySinceMs === undefined) return { ...before, lostSinceMs: before.lostSinceMs ?? nowMs };
+    return { ...before, readySinceMs: undefined, lostSinceMs: nowMs, flaps: before.flaps + 1 };
+  }
+  const fingerprint = fingerprintOf(state);
+  const isFirst = before.fingerprint === '';
+  const lostMs = isFirst || before.lostSinceMs === undefined ? 0 : nowMs - before.lostSinceMs;
+  const outages = before.outages + (lostMs > input.config.k3s.restart.outage ? 1 : 0);
+  if (before.readySinceMs === undefined) return { ...before, fingerprint, readySinceMs: nowMs, lostSinceMs: undefined, outages };
+  if (before.fingerprint === fingerprint) return before;
+  return { ...before, fingerprint, readySinceMs: nowMs, flaps: before.flaps + 1 };
+}
+
+function settledAtMs(remembered: RememberedLink, input: StageInput): number | undefined {
+  return remembered.readySinceMs === undefined ? undefined : remembered.readySinceMs + input.config.k3s.restart.settle;
+}
+
+function isSettled(remembered: RememberedLink, input: StageInput): boolean {
+  const atMs = settledAtMs(remembered, input);
+  return atMs !== undefined && input.now.monoMs >= atMs;
+}
+
+function sumUp(links: Readonly<Record<string, LinkState>>): Finding {
+  const states = Object.values(links);
+  for (const state of states) if (state.kind === 'not-ready') return isFalse(state.reason, state.message);
+  for (const state of states) if (state.kind === 'unknown') return isUnknown(state.reason, state.message);
+  const parts = states.map((state) => (state.kind === 'ready' ? `${state.link.name} carries ${state.addresses.join(', ')}` : ''));
+  return isTrue('Agreed', parts.join('; '));
+}

@@ -1,0 +1,31 @@
+/** The brain's picture of the node: one immutable snapshot a pass, read afresh from every system. */
+import type { CloudReading } from '../systems/cloud/types.ts';
+import type { K3sReading } from '../systems/k3s/types.ts';
+import type { LinksReading } from '../systems/netlink/types.ts';
+import type { IngressReading } from '../systems/nginx/types.ts';
+import type { DnsReading } from '../systems/resolved/types.ts';
+import type { UnitsReading } from '../systems/systemd/types.ts';
+import type { ZeroTierReading } from '../systems/zerotier/types.ts';
+
+/** Which config rules, and what is wrong with the newer one if it does not. */
+export type ConfigState =
+  | { readonly kind: 'accepted' }
+  | { readonly kind: 'last-good'; readonly problems: readonly string[] };
+
+/** One snapshot. Absence is a value of each reading, never an exception. */
+export interface World {
+  readonly hostname: string;
+  readonly configState: ConfigState;
+  readonly zerotier: ZeroTierReading;
+  readonly links: LinksReading;
+  readonly dns: DnsReading;
+  readonly units: UnitsReading;
+  readonly k3s: K3sReading;
+  readonly ingress: IngressReading;
+  readonly cloud: CloudReading;
+}
+
+/** The units that mooring watches and drives. */
+export const k3sUnit = 'k3s-node.service';
+export const ingressUnit = 'mooring-ingress.service';
+export const watchedUnits = [k3sUnit, ingressUnit] as const;

@@ -1,0 +1,169 @@
+/**
+ * The composition root: the real systems of this node, behind the interfaces that the brain knows. Adapters that depend
+ * on the config are made anew when it changes; the bus, and the watch on the kernel, outlive that.
+ */
+import { hostname } from 'node:os';
+import type { Action, Outcome } from '../agent/actions.ts';
+import type { Memory } from '../agent/memory.ts';
+import { type ConfigState, ingressUnit, k3sUnit, watchedUnits, type World } from '../agent/world.ts';
+import type { Config } from '../config/schema.ts';
+import { secretPath } from '../config/secrets.ts';
+import { createCloud } from '../systems/cloud/cloud.ts';
+import { createBus } from '../systems/dbus/bus.ts';
+import { messageOf, SystemError } from '../systems/error.ts';
+import { createK3sFiles } from '../systems/k3s/k3s-files.ts';
+import type { Log } from '../systems/log.ts';
+import { createNetlink } from '../systems/netlink/netlink.ts';
+import { createNginx } from '../systems/nginx/nginx.ts';
+import { createResolved, resolvedMatches } from '../systems/resolved/resolved.ts';
+import { createSystemd, systemdMatches } from '../systems/systemd/systemd.ts';
+import type { Wake } from '../systems/wake.ts';
+import type { ZeroTierReading } from '../systems/zerotier/types.ts';
+import { createZeroTier } from '../systems/zerotier/zerotier.ts';
+import { paths, zerotierTokenCredential } from './paths.ts';
+
+export interface NodeOptions {
+  readonly config: Config;
+  readonly wake: Wake;
+  readonly log: Log;
+  /** Where systemd put this unit's credentials; undefined outside a unit. */
+  readonly credentialsDirectory: string | undefined;
+  /** ZeroTier's API token where there is no credential, as in a verb that root runs by hand. */
+  readonly zerotierTokenFile?: string;
+}
+
+export interface Node {
+  observe(memory: Memory, configState: ConfigState): Promise<World>;
+  /** Never rejects. */
+  apply(action: Action): Promise<Outcome>;
+  /** Takes another config from the next observation on. */
+  reconfigure(config: Config): Promise<void>;
+  /** Watches for changes from now on. */
+  watch(): void;
+  revertDns(ifindex: number): Promise<void>;
+  readonly busConnections: () => number;
+  close(): Promise<void>;
+}
+
+/** Opens the systems. Nothing is asked before the first observation. */
+export function openNode(options: NodeOptions): Node {
+  const { wake, log } = options;
+  const credential = (name: string) => secretPath({ credential: name }, options.credentialsDirectory);
+  const bus = createBus({ matches: [...resolvedMatches, ...systemdMatches(watchedUnits)], wake, log });
+  const resolved = createResolved({ bus, wake });
+  const systemd = createSystemd({ bus, wake, units: watchedUnits });
+  const nginx = createNginx({ systemd });
+  const zerotier = createZeroTier({ tokenFile: options.zerotierTokenFile ?? credential(zerotierTokenCredential) });
+  let devices = new Set<string>();
+  const netlink = createNetlink({ wake, log, interesting: (name) => name.startsWith('zt') || devices.has(name) });
+  let config = options.config;
+  let k3s = k3sFilesOf(config);
+  let cloud = cloudOf(config);
+  let isWatching = false;
+
+  function k3sFilesOf(wanted: Config) {
+    return createK3sFiles({
+      binaryPath: wanted.k3s.binary,
+      configPath: paths.k3sConfig,
+      tokenSourcePath: secretPath(wanted.k3s.token, options.credentialsDirectory),
+      tokenCopyPath: paths.k3sToken,
+    });
+  }
+  function cloudOf(wanted: Config) {
+    return createCloud({ mode: wanted.node.cloud, cacheFile: paths.cloudCache, wake, log });
+  }
+
+  async function observe(memory: Memory, configState: ConfigState): Promise<World> {
+    const others = Promise.all([systemd.read(watchedUnits), k3s.read(), nginx.read()]);
+    const [zerotierReading, links] = await Promise.all([zerotier.read(), netlink.read()]);
+    devices = devicesOf(config, memory, zerotierReading);
+    const ifindexes = [...devices].flatMap((name) => links[name]?.ifindex ?? []);
+    const [dns, [units, k3sReading, ingress]] = await Promise.all([resolved.read(ifindexes), others]);
+    return {
+      hostname: hostname(),
+      configState,
+      zerotier: zerotierReading,
+      links,
+      dns,
+      units,
+      k3s: k3sReading,
+      ingress,
+      cloud: cloud.read(),
+    };
+  }
+
+  async function carryOut(action: Action): Promise<void> {
+    switch (action.do) {
+      case 'zerotier.join':
+        return zerotier.join(action.network);
+      case 'zerotier.blacklist':
+        return zerotier.setInterfacePrefixBlacklist(action.prefixes);
+      case 'dns.set':
+        await resolved.set(action.ifindex, action.want);
+        return;
+      case 'dns.revert':
+        return resolved.revert(action.ifindex);
+      case 'k3s.write-config':
+        return k3s.writeConfig(action.text);
+      case 'k3s.copy-token':
+        return k3s.copyToken();
+      case 'unit.start':
+        if (action.reason === 'failed') await systemd.resetFailed(action.unit);
+        return systemd.start(action.unit);
+      case 'unit.restart':
+        return systemd.restart(action.unit);
+      case 'unit.reload':
+        return systemd.reload(action.unit);
+      case 'unit.stop':
+        return systemd.stop(action.unit);
+      case 'ingress.replace':
+        return nginx.replace(action.text);
+      default:
+        return action satisfies never;
+    }
+  }
+
+  return {
+    observe,
+    async apply(action) {
+      try {
+        await carryOut(action);
+        return { ok: true };
+      } catch (error) {
+        const code = error instanceof SystemError ? error.code : 'fault';
+        return { ok: false, code, message: messageOf(error) };
+      }
+    },
+    async reconfigure(next) {
+      const former = cloud;
+      config = next;
+      k3s = k3sFilesOf(next);
+      cloud = cloudOf(next);
+      if (isWatching) cloud.start();
+      await former.close();
+    },
+    watch() {
+      isWatching = true;
+      netlink.start();
+      cloud.start();
+    },
+    revertDns: (ifindex) => resolved.revert(ifindex),
+    busConnections: () => bus.connections,
+    async close() {
+      await Promise.all([netlink.close(), cloud.close(), zerotier.close()]);
+      bus.close();
+    },
+  };
+}
+
+/** Names of the configured networks' interfaces, as told now or as remembered. */
+function devicesOf(config: Config, memory: Memory, reading: ZeroTierReading): Set<string> {
+  const names = config.zerotier.networks.map(({ id }) => {
+    const told = reading.kind === 'answered' ? reading.networks.find((network) => network.id === id) : undefined;
+    return told?.portDeviceName || memory.networks[id]?.device;
+  });
+  return new Set(names.filter((name) => name !== undefined && name !== ''));
+}
+
+/** The units that mooring drives, by role. */
+export const unitNames = { k3s: k3sUnit, ingress: ingressUnit } as const;

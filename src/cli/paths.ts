@@ -1,0 +1,16 @@
+/** Where everything lives on the node. The names are contracts with users and with the package. */
+
+export const paths = {
+  configFile: '/etc/mooring/config.yaml',
+  stateDirectory: '/var/lib/mooring',
+  lastGood: '/var/lib/mooring/last-good.json',
+  cloudCache: '/var/lib/mooring/cloud.json',
+  memory: '/run/mooring/memory.json',
+  socket: '/run/mooring/mooring.sock',
+  k3sConfig: '/etc/rancher/k3s/config.yaml.d/50-mooring.yaml',
+  k3sToken: '/run/mooring/k3s-token',
+  zerotierHome: '/var/lib/zerotier-one',
+} as const;
+
+/** The credential under which mooring.service hands over ZeroTier's API token. */
+export const zerotierTokenCredential = 'zerotier-authtoken';

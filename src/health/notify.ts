@@ -1,0 +1,60 @@
+/**
+ * sd_notify: READY, STATUS, WATCHDOG, RELOADING and STOPPING to the systemd that started the daemon. Without
+ * NOTIFY_SOCKET nothing is sent. A message that fails is told once in the log and never stops the daemon: each is a short
+ * process (systemd-notify), and the next one may pass.
+ */
+import { execa } from 'execa';
+import systemdNotify from 'systemd-notify';
+
+export interface Notifier {
+  ready(status: string): Promise<void>;
+  /** Sent only when the sentence is another than the last one. */
+  status(sentence: string): Promise<void>;
+  reloading(): Promise<void>;
+  stopping(): Promise<void>;
+  watchdog(): Promise<void>;
+  /** How often the watchdog wants to hear, ms; undefined where it is off. */
+  readonly watchdogIntervalMs: number | undefined;
+}
+
+const deadlineMs = 5_000;
+
+export function createNotifier(environment: NodeJS.ProcessEnv, warn: (message: string) => void): Notifier {
+  const isOn = (environment['NOTIFY_SOCKET'] ?? '') !== '';
+  const watchdogUs = Number(environment['WATCHDOG_USEC'] ?? '0');
+  let last = '';
+  let warned = false;
+
+  async function guarded(send: () => Promise<unknown>): Promise<void> {
+    if (!isOn) return;
+    try {
+      await send();
+      warned = false;
+    } catch (error) {
+      if (!warned) warn(`systemd could not be notified: ${error instanceof Error ? error.message : String(error)}`);
+      warned = true;
+    }
+  }
+  const raw = (...words: string[]) => guarded(() => execa('systemd-notify', words, { stdio: 'ignore', timeout: deadlineMs }));
+
+  return {
+    watchdogIntervalMs: isOn && watchdogUs > 0 ? Math.floor(watchdogUs / 2000) : undefined,
+    async ready(status) {
+      last = status;
+      await guarded(() => systemdNotify({ ready: true, status: oneLine(status) }));
+    },
+    async status(sentence) {
+      if (sentence === last) return;
+      last = sentence;
+      await guarded(() => systemdNotify({ status: oneLine(sentence) }));
+    },
+    reloading: () => raw('RELOADING=1', 'STATUS=Reading the config'),
+    stopping: () => raw('STOPPING=1', 'STATUS=Stopping; DNS, k3s and ingress stay as they are'),
+    watchdog: () => raw('WATCHDOG=1'),
+  };
+}
+
+/** A status is one line, and of a sensible length. */
+function oneLine(text: string): string {
+  return text.replace(/\p{Cc}+/gu, ' ').slice(0, 400);
+}

@@ -1,0 +1,99 @@
+/** The status document: what `/status` and `mooring status --json` give. It never holds a secret. */
+import type { Condition } from '../agent/conditions.ts';
+import type { Memory } from '../agent/memory.ts';
+import type { Plan } from '../agent/plan.ts';
+import type { World } from '../agent/world.ts';
+
+/** A condition with its time as RFC 3339 text. */
+export type PublishedCondition = Omit<Condition, 'sinceMs'> & { readonly since: string };
+
+/** One network and its link. */
+export interface PublishedNetwork {
+  readonly id: string;
+  readonly name: string;
+  readonly status: string;
+  readonly device: string;
+  readonly ifindex: number | undefined;
+  readonly addresses: readonly string[];
+  readonly mtuBytes: number | undefined;
+  readonly link: string;
+  readonly flaps: number;
+  readonly outages: number;
+}
+
+export interface StatusDocument {
+  readonly version: string;
+  readonly time: string;
+  readonly ready: boolean;
+  /** One sentence, the same as systemd's STATUS. */
+  readonly sentence: string;
+  readonly hostname: string;
+  readonly zerotierAddress: string | undefined;
+  readonly conditions: readonly PublishedCondition[];
+  readonly networks: readonly PublishedNetwork[];
+  readonly k3s: { readonly state: string; readonly nodeIp: string | undefined; readonly restarts: Readonly<Record<string, number>> };
+  readonly ingress: { readonly state: string; readonly generation: string | undefined };
+  readonly cloud: Readonly<Record<string, string>>;
+}
+
+/** Builds the document of one pass. */
+export function statusDocument(result: Plan, world: World, version: string, units: { k3s: string; ingress: string }): StatusDocument {
+  const ready = result.conditions.some((condition) => condition.type === 'Ready' && condition.status === 'true');
+  const states = world.units.kind === 'answered' ? world.units.units : {};
+  return {
+    version,
+    time: new Date().toISOString(),
+    ready,
+    sentence: sentenceOf(result, ready),
+    hostname: world.hostname,
+    zerotierAddress: world.zerotier.kind === 'answered' ? world.zerotier.address : undefined,
+    conditions: result.conditions.map(({ sinceMs, ...condition }) => ({ ...condition, since: new Date(sinceMs).toISOString() })),
+    networks: Object.keys(result.links).map((id) => networkOf(id, result, world)),
+    k3s: {
+      state: states[units.k3s]?.activeState ?? 'unknown',
+      nodeIp: result.readyAddresses[0],
+      restarts: restartsOf(result.memory),
+    },
+    ingress: { state: states[units.ingress]?.activeState ?? 'unknown', generation: world.ingress.servingGeneration },
+    cloud: cloudOf(world),
+  };
+}
+
+/** Starts and restarts asked for so far, by `unit reason`. */
+function restartsOf(memory: Memory): Readonly<Record<string, number>> {
+  return { ...memory.restarts };
+}
+
+function networkOf(id: string, result: Plan, world: World): PublishedNetwork {
+  const reading = world.zerotier.kind === 'answered' ? world.zerotier.networks.find((one) => one.id === id) : undefined;
+  const device = reading?.portDeviceName ?? result.memory.networks[id]?.device ?? '';
+  const link = world.links[device];
+  const remembered = result.memory.links[id];
+  return {
+    id,
+    name: reading?.name ?? '',
+    status: reading?.status ?? 'UNKNOWN',
+    device,
+    ifindex: link?.ifindex,
+    addresses: link?.addresses ?? [],
+    mtuBytes: link?.mtuBytes,
+    link: result.links[id]?.kind ?? 'unknown',
+    flaps: remembered?.flaps ?? 0,
+    outages: remembered?.outages ?? 0,
+  };
+}
+
+function cloudOf(world: World): Readonly<Record<string, string>> {
+  if (world.cloud.kind !== 'known') return {};
+  return Object.fromEntries(
+    Object.entries(world.cloud.facts).flatMap(([name, value]: [string, string | undefined]) =>
+      value === undefined ? [] : [[name, value]],
+    ),
+  );
+}
+
+function sentenceOf(result: Plan, ready: boolean): string {
+  if (ready) return `Moored: ${result.readyAddresses.join(', ')}; DNS, k3s and ingress in place`;
+  const summary = result.conditions.find((condition) => condition.type === 'Ready');
+  return summary === undefined ? 'Starting' : `Not moored (${summary.reason}): ${summary.message}`;
+}

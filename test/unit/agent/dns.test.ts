@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { begun, ended } from '../../../src/agent/memory.ts';
+import { dnsStage, sameDns, wantedDns } from '../../../src/agent/stages/dns.ts';
+import type { World } from '../../../src/agent/world.ts';
+import type { LinkDns } from '../../../src/systems/resolved/types.ts';
+import { aConfig, aLink, aMemory, at, aWorld, device, networkId } from '../../support/world.ts';
+
+const pushed: LinkDns = {
+  servers: ['10.45.0.1'],
+  domains: [
+    { name: 'home.example', routingOnly: false },
+    { name: '0.45.10.in-addr.arpa', routingOnly: true },
+  ],
+  defaultRoute: false,
+};
+const resolvedHas = (links: Record<number, LinkDns>): Partial<World> => ({ dns: { kind: 'present', links, resolvConfMode: 'stub' } });
+const ask = (world: Partial<World> = {}, memory = aMemory(), config = aConfig(), ms = 10_000) =>
+  dnsStage({ config, world: aWorld(world), memory, now: at(ms) });
+const withDns = (dns: unknown) => aConfig({ zerotier: { networks: [{ id: networkId, dns }] } });
+const context = { nowMs: 10_000, random: 0.5, budget: { count: 5, periodMs: 600_000, maxDelayMs: 1 }, epoch: undefined, k3sUnit: '' };
+
+describe('the dns stage', () => {
+  test('sets what the network pushes, and the reverse zones of its subnets, on the device of today', () => {
+    const { actions, findings } = ask();
+    assert.deepEqual(actions, [{ do: 'dns.set', device, ifindex: 7, want: pushed }]);
+    assert.equal(findings.DnsConfigured.status, 'false');
+  });
+
+  test('acts while the device is down, has no address, and the API is away', () => {
+    const world: Partial<World> = {
+      zerotier: { kind: 'unreachable', error: 'refused' },
+      links: { [device]: aLink({ ifindex: 8, up: false, addresses: [] }) },
+    };
+    assert.deepEqual(ask(world).actions, [{ do: 'dns.set', device, ifindex: 8, want: pushed }]);
+  });
+
+  test('is content when resolved has the same in another order of domains', () => {
+    const { actions, findings } = ask(resolvedHas({ 7: { ...pushed, domains: [...pushed.domains].reverse() } }));
+    assert.deepEqual(actions, []);
+    assert.equal(findings.DnsConfigured.status, 'true');
+  });
+
+  test('sets it again when somebody changed it', () => {
+    const changed = { ...pushed, servers: ['1.1.1.1'] };
+    assert.equal(ask(resolvedHas({ 7: changed })).actions.length, 1);
+  });
+
+  test('waits between attempts, and never because of an attempt on a former ifindex', () => {
+    const [action] = ask().actions;
+    assert.ok(action);
+    const tried = ended(begun(aMemory(), action, context), action, { ok: false, code: 'dns-refused', message: 'no' });
+    const again = ask({}, tried, aConfig(), 10_050);
+    assert.deepEqual(again.actions, []);
+    assert.match(again.findings.DnsConfigured.message, /: no$/);
+    const moved = ask({ links: { [device]: aLink({ ifindex: 8 }) } }, tried, aConfig(), 10_050);
+    assert.equal(moved.actions.length, 1);
+  });
+
+  test('forgets attempts on former ifindexes once the DNS is in force', () => {
+    const [action] = ask().actions;
+    assert.ok(action);
+    const tried = begun(aMemory(), action, context);
+    const moved = ask({ links: { [device]: aLink({ ifindex: 8 }) }, ...resolvedHas({ 8: pushed }) }, tried);
+    assert.deepEqual(moved.memory.attempts, {});
+    assert.deepEqual(moved.memory.dnsSet, { [device]: 8 });
+  });
+
+  test('a network that pushes nothing needs nothing', () => {
+    const memory = aMemory({
+      networks: { [networkId]: { device, assignedAddresses: ['10.45.0.7/24'], mtuBytes: 2800, dns: { domain: '', servers: [] } } },
+    });
+    const { actions, findings } = ask({}, memory);
+    assert.deepEqual(actions, []);
+    assert.equal(findings.DnsConfigured.reason, 'NothingPushed');
+  });
+
+  test('takes back what it set when nothing is wanted any more, but not what others set', () => {
+    const world = resolvedHas({ 7: pushed });
+    assert.deepEqual(ask(world, aMemory({ dnsSet: { [device]: 7 } }), withDns('none')).actions, [{ do: 'dns.revert', device, ifindex: 7 }]);
+    assert.deepEqual(ask(world, aMemory(), withDns('none')).actions, []);
+    assert.deepEqual(ask(world, aMemory({ dnsSet: { [device]: 6 } }), withDns('none')).actions, []);
+  });
+
+  test('a missing resolved is told with its remedy', () => {
+    const { findings, actions } = ask({ dns: { kind: 'absent', error: 'not activatable' } });
+    assert.deepEqual(actions, []);
+    assert.equal(findings.DnsConfigured.reason, 'ResolvedMissing');
+    assert.match(findings.DnsConfigured.message, /apt install systemd-resolved/);
+  });
+
+  test('a written configuration wins over the pushed one', () => {
+    const known = aMemory().networks[networkId];
+    assert.ok(known);
+    const [network] = withDns({ servers: ['10.45.0.2', '10.45.0.2'], domains: ['~Home.Example.', 'lan', '~.'], reverseZones: false }).zerotier.networks;
+    assert.ok(network);
+    assert.deepEqual(wantedDns(network.dns, known), {
+      servers: ['10.45.0.2'],
+      domains: [
+        { name: 'home.example', routingOnly: true },
+        { name: 'lan', routingOnly: false },
+        { name: '.', routingOnly: true },
+      ],
+      defaultRoute: false,
+    });
+  });
+
+  test('the order of servers counts', () => {
+    const two = { ...pushed, servers: ['10.45.0.1', '10.45.0.2'] };
+    assert.equal(sameDns(two, { ...two, servers: ['10.45.0.2', '10.45.0.1'] }), false);
+  });
+});
