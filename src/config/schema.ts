@@ -18,9 +18,12 @@ export const defaultInterfacePrefixBlacklist = [
   'nodelocaldns',
 ] as const;
 
-/** A string that satisfies `test`; `allowed` is the rest of the sentence "allowed: …". */
+/** A string that satisfies `test`; `allowed` is the rest of the sentence "allowed: …", and its description in the JSON Schema. */
 const text = (allowed: string, test: (value: string) => boolean) =>
-  z.string(allowed).check(z.refine(test, { error: allowed, abort: true }));
+  z
+    .string(allowed)
+    .check(z.refine(test, { error: allowed, abort: true }))
+    .register(z.globalRegistry, { description: allowed });
 
 const durationUnitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
@@ -33,7 +36,7 @@ function durationMs(value: string): number {
 /** A duration in text, parsed to ms. */
 const duration = z.pipe(
   text('a duration such as 500ms, 30s, 10m or 1h', (v) => !Number.isNaN(durationMs(v))),
-  z.transform(durationMs),
+  z.pipe(z.transform(durationMs), z.number()),
 );
 
 /** `5/10m` -> five in ten minutes. */
@@ -42,15 +45,21 @@ const budget = z.pipe(
     const [count, period] = v.split('/');
     return /^[1-9]\d{0,3}$/.test(count ?? '') && durationMs(period ?? '') > 0;
   }),
-  z.transform((v) => {
-    const [count, period] = v.split('/');
-    return { count: Number(count), periodMs: durationMs(period ?? '') };
-  }),
+  z.pipe(
+    z.transform((v: string) => {
+      const [count, period] = v.split('/');
+      return { count: Number(count), periodMs: durationMs(period ?? '') };
+    }),
+    z.strictObject({ count: z.number(), periodMs: z.number() }),
+  ),
 );
 
 const networkId = z.pipe(
   text('a ZeroTier network id of 16 hex digits, such as 8056c2e21c000001', (v) => /^[0-9a-f]{16}$/i.test(v)),
-  z.transform((v) => v.toLowerCase()),
+  z.pipe(
+    z.transform((v: string) => v.toLowerCase()),
+    z.string(),
+  ),
 );
 
 /** An absolute path without `..`, control characters or a trailing slash. */
@@ -180,7 +189,10 @@ export const ownedK3sOptions = [
   'with-node-id',
 ] as const;
 
-const scalar = z.union([z.string(), z.number(), z.boolean()]);
+const scalar = z.union(
+  [text('text without control characters', (v) => !/\p{Cc}/u.test(v)), z.number(), z.boolean()],
+  'a string without control characters, a number, true or false',
+);
 
 const k3s = z.strictObject({
   server: text('an https URL such as https://k3s.home.example:6443', (v) => {

@@ -1,0 +1,109 @@
+/** What to do about a wrong or missing value, where the allowed form alone does not tell. */
+import { isSecretPath } from './render-found.ts';
+import { wantedAt, wordsAt } from './schema-walk.ts';
+import { suggest } from './suggest.ts';
+
+type Path = readonly PropertyKey[];
+
+/** How to write what must not be missing. Paths without list indices. */
+const examples: Readonly<Record<string, string>> = {
+  zerotier: 'zerotier: {networks: [{id: 8056c2e21c000001}]}',
+  'zerotier.networks': 'networks: [{id: 8056c2e21c000001}]',
+  'zerotier.networks.id': 'id: 8056c2e21c000001',
+  'zerotier.networks.dns.servers': 'servers: [10.45.0.1]',
+  k3s: 'k3s: {server: "https://k3s.home.example:6443", token: {file: /etc/mooring/k3s-token}}',
+  'k3s.server': 'server: https://k3s.home.example:6443',
+  'k3s.token': 'token: {file: /etc/mooring/k3s-token}',
+  'ingress.name': 'name: https',
+  'ingress.listen': 'listen: 443',
+  'ingress.upstreams': 'upstreams: ["127.0.0.1:30484"]',
+};
+
+/** Options that mooring writes itself -> where they are set instead. */
+const insteadOfOption: Readonly<Record<string, string>> = {
+  server: 'set k3s.server',
+  token: 'set k3s.token: {file: /etc/mooring/k3s-token}; if the token stood here, replace it by a new one',
+  'token-file': 'set k3s.token: {file: …}',
+  'node-ip': 'remove it; the address of the ZeroTier link is used',
+  'flannel-iface': 'remove it; the interface of the network in k3s.network is used',
+  'node-external-ip': 'set node.externalIp',
+  'node-name': 'set k3s.nodeName',
+  'node-label': 'set k3s.labels',
+  'node-taint': 'set k3s.taints',
+  'with-node-id': 'set k3s.withNodeId',
+};
+
+/** Advice for a value of the wrong form at `path`; `undefined` value means that it is missing or that its key is wrong. */
+export function adviceFor(path: Path, value: unknown, source: string | undefined): string | undefined {
+  const names = path.filter((part) => typeof part !== 'number').map(String);
+  const place = names.join('.');
+  if (names[0] === 'k3s' && names[1] === 'config' && names.length === 3) {
+    const instead = insteadOfOption[names[2] ?? ''];
+    if (instead) return instead;
+    if (value === undefined) return "write the option without the leading dashes, as in k3s' own config.yaml";
+  }
+  if (names[0] === 'k3s' && names[1] === 'labels' && value === undefined) return labelAdvice(names[2] ?? '');
+  if (value === undefined || value === null) {
+    const example = examples[place];
+    return example ? `add it, for example ${example}` : undefined;
+  }
+  if (isSecretPath(place) && names.length === 2 && typeof value === 'string')
+    return 'write the secret into a file that only root can read (chmod 600) and give its path here; if the secret itself stood here, replace it by a new one';
+  return byPlace(place, value) ?? byKind(path, value, source);
+}
+
+function labelAdvice(key: string): string {
+  return /(kubernetes|k8s)\.io\//.test(key)
+    ? 'remove it here and set it from the cluster: kubectl label node NAME key=value'
+    : 'a key is an optional DNS prefix and a slash, then up to 63 letters, digits, dashes, dots or underscores';
+}
+
+function byPlace(place: string, value: unknown): string | undefined {
+  if (/^k3s\.restart\.(outage|settle|maxDelay)$/.test(place)) {
+    const digits = /^\d+$/.exec(String(value))?.[0];
+    return digits ? `add a unit: ${digits}s` : undefined;
+  }
+  if (place === 'k3s.restart.budget' && /^\d+$/.test(String(value)))
+    return `add the period: ${String(value)}/10m`;
+  if (place === 'ingress.upstreams' && typeof value === 'string' && /^[a-z][a-z0-9.-]*:\d+$/i.test(value))
+    return 'write the IP address; names are not looked up here, so that the ingress starts without DNS';
+  if (place === 'ingress.upstreams' && typeof value === 'string' && !/:\d+$/.test(value))
+    return 'add the port, for Traefik the NodePort: kubectl -n kube-system get service traefik';
+  if (place === 'k3s.server' && typeof value === 'string') {
+    if (value.startsWith('http://')) return 'write https://; k3s speaks nothing else';
+    if (!value.includes('://')) return 'put https:// in front, and the port behind (k3s uses 6443)';
+    return 'only scheme, host and port: no user, path, query or fragment';
+  }
+  if (place === 'k3s.binary' || place.endsWith('.file'))
+    return 'start with a slash, and write the path without . and ..';
+  return undefined;
+}
+
+function byKind(path: Path, value: unknown, source: string | undefined): string | undefined {
+  const wanted = wantedAt(path);
+  const isScalar = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean';
+  if (typeof value === 'string') {
+    const near = suggest(value, wordsAt(path));
+    if (near && near !== value) return `did you mean ${near}?`;
+    if (wanted.includes('number') && /^\d+$/.test(value)) return 'write the number without quotes';
+    if (wanted.includes('boolean') && !wanted.includes('text'))
+      return /^(yes|on|y)$/i.test(value)
+        ? 'write true'
+        : /^(no|off|n)$/i.test(value)
+          ? 'write false'
+          : 'write true or false, without quotes';
+  }
+  if ((typeof value === 'number' || typeof value === 'boolean') && wanted.includes('text')) {
+    const written = source ?? String(value);
+    if (/^[A-Za-z0-9_.+-]{1,40}$/.test(written)) return `put it in quotes: "${written}"`;
+    return 'put it in quotes';
+  }
+  if (isScalar && wanted.includes('list')) return 'write it as a list: [value], or - value on the next line';
+  if (Array.isArray(value) && !wanted.includes('list'))
+    return wanted.includes('mapping')
+      ? 'write key: value lines without dashes'
+      : 'write the value alone, without [ ] or a dash';
+  if (isScalar && wanted.includes('mapping'))
+    return 'write key: value lines below it, indented by two spaces';
+  return undefined;
+}

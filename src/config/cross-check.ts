@@ -1,0 +1,201 @@
+/** What the schema cannot say about single values: names and ports that clash, and what is reserved for later. */
+
+import { problemAt } from './issues.ts';
+import { lookUp } from './merge.ts';
+import type { Problem } from './problem.ts';
+import { looksSecret, namesSecretFile } from './redact.ts';
+import type { Config } from './schema.ts';
+import { parseHostPort } from './schema.ts';
+import type { Tree } from './tree.ts';
+
+const zerotierUdpPort = 9993;
+const kubeletTcpPort = 10250;
+
+/** Everything that is reserved or refused whatever the rest of the config says. Works on configs with other problems too. */
+export function refusedValues(root: Tree): Problem[] {
+  const problems: Problem[] = [];
+  const not = (path: PropertyKey[], allowed: string, advice: string) =>
+    problems.push(problemAt(root, path, allowed, advice));
+  const has = (...path: PropertyKey[]) => lookUp(root, path).tree !== undefined;
+
+  if (has('zerotier', 'authorize'))
+    not(
+      ['zerotier', 'authorize'],
+      'nothing yet: mooring cannot authorise members by itself so far',
+      'remove it, and authorise the node in the console of the network',
+    );
+  if (has('k3s', 'install'))
+    not(
+      ['k3s', 'install'],
+      'nothing yet: mooring cannot install k3s so far',
+      'remove it, and put the k3s binary into the image (k3s.binary says where)',
+    );
+  const entries = lookUp(root, ['ingress']).tree;
+  const count = entries?.kind === 'list' ? entries.items.length : 0;
+  for (let i = 0; i < count; i += 1) {
+    const upstreams = lookUp(root, ['ingress', i, 'upstreams']).tree;
+    if (upstreams?.kind === 'map' || (upstreams?.kind === 'scalar' && upstreams.value === 'auto'))
+      not(
+        ['ingress', i, 'upstreams'],
+        'a list of address:port; finding them in the cluster is not there yet',
+        'list them, for example upstreams: ["127.0.0.1:30484"] with the NodePort of your Traefik',
+      );
+    const proxyProtocol = lookUp(root, ['ingress', i, 'proxyProtocol']).tree;
+    if (proxyProtocol?.kind === 'scalar' && proxyProtocol.value === 'v2')
+      not(
+        ['ingress', i, 'proxyProtocol'],
+        "none or v1; not v2 yet, since Debian's nginx sends version 1 only",
+        'write v1; Traefik reads both',
+      );
+  }
+  return [...problems, ...secretOptions(root)];
+}
+
+/** Pass-through options that hold a secret would end up in a world-readable place and in every diff. */
+function secretOptions(root: Tree): Problem[] {
+  const options = lookUp(root, ['k3s', 'config']).tree;
+  if (options?.kind !== 'map') return [];
+  return [...options.entries.keys()]
+    .filter((key) => looksSecret(key) && !namesSecretFile(key) && key !== 'token')
+    .map((key) =>
+      problemAt(
+        root,
+        ['k3s', 'config', key],
+        'no secret in the config itself',
+        key === 'vpn-auth'
+          ? 'put it into a file that only root can read and set vpn-auth-file; replace the key that stood here'
+          : `put it into a file that only root can read and set ${key}-file where k3s has it; replace the secret that stood here`,
+      ),
+    );
+}
+
+/** Clashes within a config that the schema accepts. */
+export function crossCheck(config: Config, root: Tree): Problem[] {
+  return [
+    ...networkProblems(config, root),
+    ...ingressProblems(config, root),
+    ...externalIpProblems(config, root),
+  ];
+}
+
+function networkProblems(config: Config, root: Tree): Problem[] {
+  const ids = config.zerotier.networks.map((network) => network.id);
+  const problems = ids.flatMap((id, i) =>
+    ids.indexOf(id) === i
+      ? []
+      : [
+          problemAt(
+            root,
+            ['zerotier', 'networks', i, 'id'],
+            'each network once',
+            `remove one of the two; the other is zerotier.networks[${ids.indexOf(id)}]`,
+          ),
+        ],
+  );
+  const network = config.k3s.network;
+  if (network === undefined || ids.includes(network)) return problems;
+  return [
+    ...problems,
+    problemAt(
+      root,
+      ['k3s', 'network'],
+      `one of zerotier.networks: ${ids.join(', ')}`,
+      'correct the id, add the network to zerotier.networks, or remove the key to take the first',
+    ),
+  ];
+}
+
+function ingressProblems(config: Config, root: Tree): Problem[] {
+  const problems: Problem[] = [];
+  const names = new Map<string, number>();
+  const doors = new Map<string, number>();
+  config.ingress.forEach((entry, i) => {
+    const at = (key: string, allowed: string, advice: string) =>
+      problems.push(problemAt(root, ['ingress', i, key], allowed, advice));
+    const door = `${entry.protocol} ${entry.listen}`;
+    const sameName = names.get(entry.name);
+    const sameDoor = doors.get(door);
+    if (sameName !== undefined)
+      at('name', 'each name once', `rename one of the two; the other is ingress[${sameName}]`);
+    else names.set(entry.name, i);
+    if (sameDoor !== undefined)
+      at(
+        'listen',
+        'each port once per protocol',
+        `ingress[${sameDoor}] has ${door} already; put both upstreams there, or take another port`,
+      );
+    else doors.set(door, i);
+    const taken = takenPort(config, entry.protocol, entry.listen);
+    if (taken) at('listen', `another port: ${door} belongs to ${taken.owner}`, taken.advice);
+    if (entry.protocol === 'udp' && entry.proxyProtocol !== 'none')
+      at('proxyProtocol', 'none, with udp', 'remove it; the PROXY protocol is for TCP');
+    problems.push(...upstreamProblems(config, root, i));
+  });
+  return problems;
+}
+
+function takenPort(
+  config: Config,
+  protocol: 'tcp' | 'udp',
+  port: number,
+): { owner: string; advice: string } | undefined {
+  const change = 'change ingress listen';
+  if (protocol === 'tcp' && port === config.health.port && config.health.listen.length > 0)
+    return { owner: "mooring's own health.port", advice: `${change}, or set health.port` };
+  if (protocol === 'udp' && port === zerotierUdpPort) return { owner: 'ZeroTier', advice: change };
+  if (protocol === 'tcp' && port === kubeletTcpPort) return { owner: 'the kubelet of k3s', advice: change };
+  return undefined;
+}
+
+function upstreamProblems(config: Config, root: Tree, index: number): Problem[] {
+  const entry = config.ingress[index];
+  if (!entry || !Array.isArray(entry.upstreams)) return [];
+  const seen = new Map<string, number>();
+  const ownPorts = new Set(config.ingress.filter((e) => e.protocol === entry.protocol).map((e) => e.listen));
+  return entry.upstreams.flatMap((upstream, i) => {
+    const parsed = parseHostPort(upstream);
+    if (!parsed) return [];
+    const host = canonicalHost(parsed.host);
+    const key = `${host} ${parsed.port}`;
+    const path = ['ingress', index, 'upstreams', i];
+    const earlier = seen.get(key);
+    if (earlier !== undefined)
+      return [problemAt(root, path, 'each upstream once', `remove it; it is upstreams[${earlier}] already`)];
+    seen.set(key, i);
+    const isSelf = /^127\.|^\[::1?\]$|^0\.0\.0\.0$/.test(host) && ownPorts.has(parsed.port);
+    return isSelf
+      ? [
+          problemAt(
+            root,
+            path,
+            'an address where another program listens',
+            'this is a port of the ingress itself, which would call itself for ever; write the NodePort of your Traefik',
+          ),
+        ]
+      : [];
+  });
+}
+
+/** One spelling for one address: 127.0.0.1, [::1]. */
+function canonicalHost(host: string): string {
+  return new URL(`http://${host.includes(':') ? `[${host}]` : host}`).hostname;
+}
+
+function externalIpProblems(config: Config, root: Tree): Problem[] {
+  const { externalIp } = config.node;
+  if (!Array.isArray(externalIp)) return [];
+  const families = externalIp.map((address) => (address.includes(':') ? 'IPv6' : 'IPv4'));
+  const repeated = families.findIndex((family, i) => families.indexOf(family) !== i);
+  if (repeated === -1 && externalIp.length > 0) return [];
+  const path = ['node', 'externalIp'];
+  return [
+    problemAt(
+      root,
+      repeated === -1 ? path : [...path, repeated],
+      'one IPv4 address, one IPv6 address, or one of each',
+      repeated === -1
+        ? 'write none for no external address'
+        : `there is an ${families[repeated]} address already; remove one`,
+    ),
+  ];
+}
