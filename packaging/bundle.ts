@@ -1,0 +1,109 @@
+/**
+ * Bundles the program into one CommonJS file. What is bundled is also what the notices must name, so the list of packages
+ * comes from here. Identifiers are kept: fully minified code starts slower, and stack traces stay readable.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+
+/** One bundle: a program of its own, loaded or spawned by path. */
+export interface Bundle {
+  /** File name without extension under /usr/lib/mooring. */
+  readonly name: string;
+  /** Source file, from the project's root. */
+  readonly entry: string;
+}
+
+/** Further ones stand beside `mooring`, such as one that needs a cloud's SDK and is loaded only when it is called. */
+export const bundles: readonly Bundle[] = [{ name: 'mooring', entry: 'src/main.ts' }];
+
+/** Optional parts of dbus-next that mooring never reaches: a native socket, X11 and unixexec addresses, XML introspection. */
+const stubbed = ['usocket', 'x11', 'xml2js', 'event-stream'];
+
+/** The packages (`name`, or `@scope/name`) whose files are in the bundle, and where their newest copy lies. */
+export type BundledPackages = ReadonlyMap<string, string>;
+
+/** `node_modules/a/node_modules/@b/c/lib/x.js` -> `node_modules/a/node_modules/@b/c`; undefined for the project's own files. */
+export function packageFolder(input: string): string | undefined {
+  return /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(input)?.[0];
+}
+
+/**
+ * Writes `<outFolder>/<name>.cjs`, and its source map to `<mapFolder>`, to read a stack trace with later.
+ * Throws esbuild's own error, which it has already printed.
+ */
+export async function buildBundle(options: {
+  readonly root: string;
+  readonly bundle: Bundle;
+  readonly version: string;
+  readonly outFolder: string;
+}): Promise<BundledPackages> {
+  const { root, bundle, version, outFolder } = options;
+  const result = await build({
+    absWorkingDir: root,
+    entryPoints: [bundle.entry],
+    outfile: join(outFolder, `${bundle.name}.cjs`),
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node24',
+    mainFields: ['module', 'main'],
+    minifyWhitespace: true,
+    minifySyntax: true,
+    sourcemap: 'external',
+    legalComments: 'none',
+    metafile: true,
+    logLevel: 'warning',
+    define: { MOORING_VERSION: JSON.stringify(version) },
+    plugins: [
+      {
+        name: 'stubs',
+        setup(hooks) {
+          const filter = new RegExp(`^(${stubbed.join('|')})$`);
+          hooks.onResolve({ filter }, ({ path }) => ({ path, namespace: 'stub' }));
+          hooks.onLoad({ filter: /.*/, namespace: 'stub' }, ({ path }) => ({
+            contents: stubText(path),
+            loader: 'js',
+          }));
+        },
+      },
+    ],
+  });
+  const packages = new Map<string, string>();
+  for (const input of Object.keys(result.metafile.inputs)) {
+    const folder = packageFolder(input);
+    if (folder === undefined) continue;
+    const { name, version: packageVersion } = readPackage(join(root, folder));
+    packages.set(`${name} ${packageVersion}`, folder);
+  }
+  return packages;
+}
+
+/** dbus-next requires xml2js as it loads, and the others only when they are used, inside a try. */
+function stubText(name: string): string {
+  const complaint = `throw new Error('${name} is not part of mooring')`;
+  return name === 'xml2js'
+    ? `class Refusing { constructor() { ${complaint} } }\nexports.Parser = Refusing;\nexports.Builder = Refusing;`
+    : `${complaint};`;
+}
+
+/** What of a package.json is needed here. */
+export interface PackageFacts {
+  readonly name: string;
+  readonly version: string;
+  readonly license: string;
+}
+
+/** Throws where the folder has no package.json with a name and a version. */
+export function readPackage(folder: string): PackageFacts {
+  const facts: unknown = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  if (typeof facts !== 'object' || facts === null) throw new Error(`${folder}/package.json is no object`);
+  const text = (key: string): string | undefined => {
+    const value: unknown = Reflect.get(facts, key);
+    return typeof value === 'string' ? value : undefined;
+  };
+  const name = text('name');
+  const version = text('version');
+  if (name === undefined || version === undefined) throw new Error(`${folder}/package.json names no version`);
+  return { name, version, license: text('license') ?? 'see below' };
+}
