@@ -1,0 +1,142 @@
+/**
+ * The ingress' nginx.conf: a layer 4 proxy and nothing else. No value from the config may leave its place: each is checked
+ * here again against the characters it can need, whatever the schema let through.
+ *
+ * Choices that are not obvious:
+ * - `pid` is not written: the unit gives it on the command line, and nginx refuses it twice.
+ * - `error_log stderr`: nginx keeps standard error when it daemonises, so its lines reach the journal under the unit's name.
+ *   The unit adds `-e stderr`, or nginx opens /var/log/nginx/error.log before it reads this file.
+ * - IPv4 and IPv6 have a socket each (`ipv6only=on`). The IPv6 ones are left out where the host has no IPv6 at all, since
+ *   nginx does not start when it cannot make the socket; with IPv6 only disabled by sysctl they bind and do no harm.
+ * - UDP sockets are `reuseport`, one a worker: nginx keeps UDP sessions per worker, and without it a client's datagrams
+ *   would be spread over all of them, which tears QUIC connections apart. TCP sockets are not, since a reload that
+ *   changes the number of workers would drop what waits in a closed worker's queue.
+ * - `proxy_responses` is unset: a session ends by `proxy_timeout`, not by counting answers, which QUIC needs.
+ * - `worker_shutdown_timeout` lets old connections live on after a reload, but not without end.
+ */
+import { createHash } from 'node:crypto';
+import { isIPv4, isIPv6 } from 'node:net';
+import type { IngressConfig } from '../../config/schema.ts';
+
+/** A ready nginx.conf. */
+export interface NginxConf {
+  readonly text: string;
+  /** 16 hex digits that the running workers answer with on the generation socket. */
+  readonly generation: string;
+}
+
+/** What the host is like. */
+export interface NginxHost {
+  /** Whether the kernel has IPv6 at all (/proc/net/if_inet6 exists). */
+  readonly ipv6: boolean;
+}
+
+/** Where the workers tell their generation. */
+export const generationSocket = '/run/mooring-ingress/generation.sock';
+
+/** Each proxied connection takes two. */
+const workerConnections = 8192;
+
+const preamble = `# Written by mooring from /etc/mooring/config.yaml; changes here are overwritten.
+include /usr/share/nginx/modules-available/mod-stream.conf;
+
+user www-data;
+worker_processes auto;
+worker_rlimit_nofile ${workerConnections * 4};
+worker_shutdown_timeout 10m;
+error_log stderr notice;
+
+events {
+    worker_connections ${workerConnections};
+}
+`;
+
+/** The config for these entries. Throws TypeError on a value that has no place in it, and on upstreams that are not a list. */
+export function renderNginxConf(
+  ingress: readonly IngressConfig[],
+  host: NginxHost = { ipv6: true },
+): NginxConf {
+  const entries = ingress.map((entry) => renderEntry(entry, host));
+  const before = `${preamble}
+stream {
+    proxy_connect_timeout 5s;
+    tcp_nodelay on;
+${entries.map((text) => `\n${text}`).join('')}
+    # Tells which config the running workers serve.
+    server {
+        listen unix:${generationSocket};
+`;
+  const after = `    }
+}
+`;
+  const generation = createHash('sha256')
+    .update(before + after)
+    .digest('hex')
+    .slice(0, 16);
+  return { text: `${before}        return ${generation};\n${after}`, generation };
+}
+
+function renderEntry(entry: IngressConfig, host: NginxHost): string {
+  const name = matching(entry.name, /^[a-z][a-z0-9-]{0,31}$/, 'name');
+  const port = portNumber(entry.listen);
+  const isUdp = entry.protocol === 'udp';
+  const options = isUdp ? ' udp reuseport' : ' so_keepalive=5m:30s:4';
+  const listens = [`listen ${port}${options};`];
+  if (host.ipv6) listens.push(`listen [::]:${port}${options} ipv6only=on;`);
+  const timeout = isUdp ? '90s' : '1h';
+  const lines = [...listens, `proxy_pass ${name};`, `proxy_timeout ${timeout};`];
+  if (!isUdp) lines.push('proxy_socket_keepalive on;');
+  if (sendsProxyProtocol(entry)) lines.push('proxy_protocol on;');
+  return `${renderUpstream(entry, name, isUdp)}
+    server {
+${lines.map((line) => `        ${line}\n`).join('')}    }
+`;
+}
+
+function renderUpstream(entry: IngressConfig, name: string, isUdp: boolean): string {
+  if (!Array.isArray(entry.upstreams) || entry.upstreams.length === 0)
+    throw new TypeError(`ingress ${name}: upstreams are not a list of addresses`);
+  // A lone server is never taken out, whatever it answers; nginx ignores the parameters there.
+  const failing = entry.upstreams.length > 1 ? ' max_fails=3 fail_timeout=10s' : '';
+  const balance = isUdp ? 'hash $remote_addr consistent' : 'least_conn';
+  const method = entry.upstreams.length > 1 ? `        ${balance};\n` : '';
+  const servers = entry.upstreams.map((upstream) => `        server ${hostPort(upstream)}${failing};\n`);
+  return `    upstream ${name} {
+${method}${servers.join('')}    }
+`;
+}
+
+function sendsProxyProtocol(entry: IngressConfig): boolean {
+  switch (entry.proxyProtocol) {
+    case 'none':
+      return false;
+    case 'v1':
+      if (entry.protocol === 'udp') throw new TypeError('the PROXY protocol is for TCP');
+      return true;
+    case 'v2':
+      throw new TypeError("Debian's nginx sends PROXY protocol version 1 only");
+    default:
+      throw new TypeError(`unknown proxyProtocol: ${JSON.stringify(entry.proxyProtocol satisfies never)}`);
+  }
+}
+
+function matching(value: string, pattern: RegExp, what: string): string {
+  if (typeof value === 'string' && pattern.test(value) && !value.includes('\n')) return value;
+  throw new TypeError(`not a ${what}: ${JSON.stringify(value)}`);
+}
+
+function portNumber(port: number): number {
+  if (Number.isInteger(port) && port >= 1 && port <= 65535) return port;
+  throw new TypeError(`not a port: ${JSON.stringify(port)}`);
+}
+
+/** `address:port` put together anew from its checked parts. */
+function hostPort(value: unknown): string {
+  const match =
+    typeof value === 'string' ? /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})$/.exec(value) : null;
+  const [, v6, v4, digits] = match ?? [];
+  const port = portNumber(Number(digits));
+  if (v6 !== undefined && isIPv6(v6)) return `[${v6}]:${port}`;
+  if (v4 !== undefined && isIPv4(v4)) return `${v4}:${port}`;
+  throw new TypeError(`not an address and port: ${JSON.stringify(value)}`);
+}

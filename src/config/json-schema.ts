@@ -1,0 +1,84 @@
+/**
+ * The JSON Schema of the config for editors, from the schema that validates. It describes what a person writes, defaults
+ * left out. It knows kinds, keys, words and defaults; what only a function can tell (`mooring check`) stands in its
+ * descriptions.
+ */
+import * as z from 'zod/mini';
+import { configSchema } from './schema.ts';
+
+/** What each key is for. Paths as a person reads them; `[]` stands for every entry of a list. */
+export const keyDescriptions: Readonly<Record<string, string>> = {
+  zerotier: 'The ZeroTier networks that this node joins.',
+  'zerotier.networks':
+    'Networks to join, the first being the one that k3s uses if k3s.network does not say otherwise.',
+  'zerotier.networks[].id': 'The network id, 16 hex digits.',
+  'zerotier.networks[].dns': 'DNS of the link: auto (what the network pushes), none, or servers and domains.',
+  'zerotier.interfacePrefixBlacklist': 'Prefixes of interfaces that ZeroTier must not bind to.',
+  'zerotier.authorize': 'Reserved: authorise this member without a person at the console.',
+  k3s: 'The k3s agent of this node.',
+  'k3s.server': 'The URL of the k3s server as it is reached through the network.',
+  'k3s.token': 'Where the join token is read from; never the token itself.',
+  'k3s.network': 'The id of the network whose link k3s binds to.',
+  'k3s.nodeName': "The node's name in the cluster; auto takes the host name.",
+  'k3s.withNodeId': 'Adds a suffix to the node name, where names collide across clouds.',
+  'k3s.binary': 'The k3s program.',
+  'k3s.install': 'Reserved: let mooring install k3s.',
+  'k3s.labels': 'Labels of the node, in addition to those of the cloud and of your own k3s config.',
+  'k3s.taints': 'Taints of the node, in addition to those of your own k3s config.',
+  'k3s.config':
+    'Any other option of k3s agent, passed through; lists are appended to those of your own k3s config.',
+  'k3s.restart': 'When and how often k3s is restarted.',
+  'k3s.restart.outage': 'A link that was away longer than this is a reason for a restart.',
+  'k3s.restart.settle': 'How long the link must be ready before k3s is restarted.',
+  'k3s.restart.budget': 'How many restarts in how long, before they are spaced out.',
+  'k3s.restart.maxDelay': 'The longest wait between two restarts.',
+  ingress: 'Ports that nginx passes on, layer 4.',
+  'ingress[].name': 'A name for status and metrics.',
+  'ingress[].listen': 'The port on all addresses of the node.',
+  'ingress[].protocol': 'tcp or udp.',
+  'ingress[].upstreams':
+    'Where connections go: a list of address:port. auto and {service, port} are reserved.',
+  'ingress[].proxyProtocol':
+    'Whether to tell the upstream the address of the client: none or v1. v2 is reserved.',
+  node: 'Facts about this node.',
+  'node.externalIp':
+    'The public address: auto (from the cloud), none, an address, or an IPv4 and an IPv6 address.',
+  'node.cloud': 'Which cloud to ask.',
+  health: 'Where metrics and status are served.',
+  'health.listen': 'Addresses to listen at: loopback, zerotier, or addresses of this host.',
+  'health.port': 'The port.',
+};
+
+type Json = Record<string, unknown>;
+
+/** JSON Schema, draft 2020-12. */
+export function configJsonSchema(): Json {
+  const { $schema, ...schema } = z.toJSONSchema(configSchema, { io: 'input', target: 'draft-2020-12' });
+  for (const [path, description] of Object.entries(keyDescriptions)) {
+    const part = partAt(schema, path);
+    if (part === undefined) throw new Error(`the schema has no ${path}`);
+    part['description'] = [description, part['description']]
+      .filter((text) => text !== undefined)
+      .join(' Allowed: ');
+  }
+  return {
+    $schema,
+    $id: 'urn:mooring:config',
+    title: 'mooring: /etc/mooring/config.yaml and its drop-ins',
+    ...schema,
+  };
+}
+
+function partAt(schema: Json, path: string): Json | undefined {
+  let part: unknown = schema;
+  for (const step of path.replaceAll('[]', '.[]').split('.')) {
+    const properties = isObject(part) ? part['properties'] : undefined;
+    if (step === '[]') part = isObject(part) ? part['items'] : undefined;
+    else part = isObject(properties) ? properties[step] : undefined;
+  }
+  return isObject(part) ? part : undefined;
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null;
+}
