@@ -1,0 +1,20 @@
+"""`k3s standin-killall [DATA-DIR]`: ends the agent, the pods and what they left on the node, as k3s-killall.sh does."""
+import os
+import shutil
+
+from . import knobs, network, pods, processes
+
+
+def main(argv):
+    children = processes.Children(argv[0] if argv else knobs.root("/var/lib/rancher/k3s"))
+    for name in ["agent", *children.names()]:
+        children.kill(name)
+    for device in (network.BRIDGE, network.VXLAN):
+        if network.exists(device):
+            network.run("ip", "link", "delete", device)
+    if shutil.which("nft"):
+        network.run("nft", "-f", "-", stdin=f"add table ip {pods.TABLE}\ndelete table ip {pods.TABLE}\n")
+    subnet_file = knobs.root("/run/flannel/subnet.env")
+    if os.path.exists(subnet_file):
+        os.unlink(subnet_file)
+    return 0

@@ -1,0 +1,102 @@
+"""The pod: Traefik in a network namespace of its own, a veth away on cni0, and the NodePorts that lead to it.
+
+Held here: a pod that runs is never touched by an agent's start, unless the node's pod network changed.
+"""
+import ipaddress
+import select
+
+from . import knobs, log, network
+
+POD = "traefik"
+PROXY = "nodeports"
+TABLE = "k3s-standin"
+# NodePort -> (protocol, port of the pod)
+NODE_PORTS = {31693: ("tcp", 8000), 30484: ("tcp", 8443), 30485: ("udp", 8443)}
+
+
+class PodError(Exception):
+    pass
+
+
+def _expect(child, word):
+    """Waits up to 10 s for one line from the child."""
+    ready, _, _ = select.select([child.stdout], [], [], 10)
+    line = child.stdout.readline().decode().strip() if ready else ""
+    if line != word:
+        child.kill()
+        raise PodError(f"pod said '{line}' instead of '{word}'")
+
+
+def ensure(children, flannel):
+    """Starts the pod where it does not run; returns its pid and address."""
+    record = children.read(POD)
+    if record is not None and record["podCIDR"] == str(flannel.subnet):
+        return record["pid"], record["address"]
+    children.kill(POD)
+    address = str(flannel.subnet[2])
+    child = children.start(POD, "standin-pod", f"{address}/{flannel.subnet.prefixlen}", flannel.gateway, children.folder)
+    _expect(child, "namespace")
+    veth = f"veth{child.pid:08x}"
+    network.run(
+        "ip", "link", "add", veth, "mtu", str(flannel.mtu), "type", "veth",
+        "peer", "name", "eth0", "mtu", str(flannel.mtu), "netns", str(child.pid),
+    )  # fmt: skip
+    network.run("ip", "link", "set", veth, "master", network.BRIDGE, "up")
+    child.stdin.write(b"go\n")
+    child.stdin.close()
+    _expect(child, "serving")
+    child.stdout.close()
+    children.write(POD, child.pid, podCIDR=str(flannel.subnet), address=address)
+    log.info(f"Started container traefik, pid {child.pid}, at {address}")
+    return child.pid, address
+
+
+def ruleset(address):
+    """kube-proxy's NodePorts for local addresses of the node, and its masquerade; no IPv6, as with an IPv4 cluster."""
+    rules = "\n".join(f"{proto} dport {port} dnat to {address}:{to}" for port, (proto, to) in NODE_PORTS.items())
+    pods = ipaddress.ip_network("10.42.0.0/16")
+    return f"""add table ip {TABLE}
+delete table ip {TABLE}
+table ip {TABLE} {{
+chain nodeports {{
+{rules}
+}}
+chain output {{
+type nat hook output priority -100;
+fib daddr type local jump nodeports
+}}
+chain prerouting {{
+type nat hook prerouting priority -100;
+fib daddr type local jump nodeports
+}}
+chain postrouting {{
+type nat hook postrouting priority 100;
+ct status dnat ip daddr {address} masquerade
+ip saddr {pods} ip daddr != {pods} ip daddr != 224.0.0.0/4 masquerade
+}}
+}}
+"""
+
+
+def ensure_node_ports(children, address):
+    """By nftables where that works, else by a process that listens and connects from cni0's address."""
+    choice = knobs.read()["nodePorts"]
+    if choice != "userland":
+        try:
+            network.run("nft", "-f", "-", stdin=ruleset(address))
+            children.kill(PROXY)
+            return
+        except network.NetworkError as error:
+            if choice == "nft":
+                raise
+            log.warning(f"no nftables, NodePorts come from a process: {error}")
+    record = children.read(PROXY)
+    if record is not None and record["address"] == address:
+        return
+    children.kill(PROXY)
+    ports = [f"{proto}:{port}:{to}" for port, (proto, to) in NODE_PORTS.items()]
+    child = children.start(PROXY, "standin-nodeports", address, *ports)
+    child.stdin.close()
+    _expect(child, "serving")
+    child.stdout.close()
+    children.write(PROXY, child.pid, address=address)
