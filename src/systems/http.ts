@@ -49,9 +49,8 @@ const causes: Readonly<Record<string, string>> = {
 
 /** What went wrong, in a few words. */
 function causeOf(error: unknown): string {
-  const code = codeOf(error) ?? '';
-  if (code.startsWith('HPE_')) return 'its answer is no HTTP';
-  return causes[code] ?? messageOf(error);
+  if (error instanceof Error && error.name === 'HTTPParserError') return 'its answer is no HTTP';
+  return causes[codeOf(error) ?? ''] ?? messageOf(error);
 }
 
 /** Reads the whole body, or throws once it is larger than `maxBytes`. */

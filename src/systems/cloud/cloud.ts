@@ -105,15 +105,16 @@ export function createCloud(options: CloudOptions): CloudWatch {
   }
 
   function fail(error: SystemError): void {
-    if (error.message !== lastError) log('warning', `cloud: ${error.message}`);
+    const isNews = error.message !== lastError;
     lastError = error.message;
-    if (reading.kind !== 'known') {
+    if (reading.kind === 'known') {
+      const since =
+        answeredAtMs === undefined ? 'an earlier run of mooring' : new Date(answeredAtMs).toISOString();
+      tell({ ...reading, stale: `${error.message}; the facts are from ${since}` });
+    } else {
       tell({ kind: 'unavailable', provider: 'aws', error: error.message });
-      return;
     }
-    const since =
-      answeredAtMs === undefined ? 'an earlier run of mooring' : new Date(answeredAtMs).toISOString();
-    tell({ ...reading, stale: `${error.message}; the facts are from ${since}` });
+    if (isNews) log('warning', `cloud: ${error.message}`);
   }
 
   /** Asks once and returns whether there was a good answer. */
