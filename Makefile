@@ -1,0 +1,79 @@
+# Everything to build, test and show mooring. `make` alone prints what there is.
+#
+#   VERSION=…   builds a trial package of another version than package.json's (to test an upgrade with)
+#   ARCH=arm64  builds the package for the other architecture (needs binutils-aarch64-linux-gnu)
+#   KEEP=1      leaves the demo's node up
+#   TESTS='…'   only these test files, for unit, contract, simulation and bed
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# Node.js of the version that is shipped, whatever the machine has.
+NODE := node_modules/.bin/node
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+# The caller's settings for other programs.
+unexport NODE_OPTIONS
+export KEEP TESTS
+
+version_flag := $(if $(VERSION),--version $(VERSION))
+arch_flag := $(if $(ARCH),--arch $(ARCH))
+
+.PHONY: help
+help: ## what there is
+	@echo 'mooring: make TARGET'
+	@echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+
+.PHONY: demo
+demo: need-root deb ## boot a real node and see it moored, step by step (KEEP=1 leaves it up)
+	$(NODE) test/bed/demo.ts
+
+.PHONY: test
+test: deps ## everything below that checks something, to the end, and fails if anything failed
+	$(NODE) test/support/run-suites.ts lint package unit contract simulation bed
+
+.PHONY: lint unit contract simulation
+lint: deps ## format, types, and the arrows between the rooms
+	$(NODE) test/support/run-suites.ts lint
+unit: deps ## unit tests, with coverage
+	$(NODE) test/support/run-suites.ts unit
+contract: deps deb ## adapters, units and package against the real programs
+	$(NODE) test/support/run-suites.ts contract
+simulation: deps ## the brain against a simulated node
+	$(NODE) test/support/run-suites.ts simulation
+
+.PHONY: bed
+bed: need-root deb ## a booted node and a home network, all the way
+	$(NODE) test/support/run-suites.ts bed
+
+.PHONY: bench
+bench: need-root deb ## memory, CPU time and reaction times, against the bare runtime
+	for file in test/bench/*.bench.ts; do $(NODE) "$$file"; done
+
+.PHONY: bundle
+bundle: deps ## build/lib: what goes to /usr/lib/mooring
+	$(NODE) packaging/build.ts $(version_flag)
+
+.PHONY: deb
+deb: bundle ## build/mooring_<version>_<arch>.deb (VERSION=…, ARCH=arm64)
+	$(NODE) packaging/deb/build.ts $(version_flag) $(arch_flag)
+
+.PHONY: clean
+clean: ## remove what was built; node_modules stays
+	rm -rf build coverage
+
+.PHONY: deps
+deps: node_modules/.package-lock.json ## Debian packages (as root) and node_modules
+	@packaging/prepare-host
+
+# Scripts of packages are not run: none is needed, and one would compile an addon that is not used.
+node_modules/.package-lock.json: package.json package-lock.json
+	@packaging/prepare-host
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null
+	@$(NODE) --version >/dev/null || { echo 'npm brought no Node.js for this machine: amd64 and arm64 are supported' >&2; exit 1; }
+	@touch $@
+
+.PHONY: need-root
+need-root:
+	@[ "$$(id -u)" = 0 ] || { echo 'This boots containers and makes network namespaces: run it as root, on a machine of its own.' >&2; exit 1; }
