@@ -58,3 +58,14 @@ declare module 'dbus-next/lib/connection.js' {
     readonly authMethods: readonly string[];
   }): Transport;
 }
+
+declare module 'dbus-next/lib/variant.js' {
+  /** What `v` is sent as. */
+  class Variant {
+    constructor(signature: string, value: unknown);
+    readonly signature: string;
+    readonly value: unknown;
+  }
+  const exported: { readonly Variant: typeof Variant };
+  export default exported;
+}

@@ -71,13 +71,10 @@ function meansAbsent(code: string): boolean {
 
 function absentMessage(error: unknown): string {
   const code = codeOf(error) ?? '';
-  if (code === 'dbus-deadline') {
-    return `systemd-resolved does not answer (${messageOf(error)}): see \`systemctl status systemd-resolved\``;
-  }
-  if (!meansAbsent(code)) return messageOf(error);
+  if (code !== 'dbus-deadline' && !meansAbsent(code)) return messageOf(error);
   return (
-    `systemd-resolved is not available (${messageOf(error)}): install the package systemd-resolved, ` +
-    'then run `systemctl unmask systemd-resolved` and `systemctl enable --now systemd-resolved`'
+    `systemd-resolved does not answer over D-Bus (${messageOf(error)}): install the package systemd-resolved if it is ` +
+    'missing, unmask it if it is masked, then run `systemctl restart systemd-resolved`'
   );
 }
 
