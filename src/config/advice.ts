@@ -45,7 +45,8 @@ export function adviceFor(path: Path, value: unknown, source: string | undefined
   if (names[0] === 'k3s' && names[1] === 'labels' && value === undefined) return labelAdvice(names[2] ?? '');
   if (value === undefined || value === null) {
     const example = examples[place];
-    return example ? `add it, for example ${example}` : undefined;
+    if (example) return `add it, for example ${example}`;
+    return value === null ? 'fill it in, or remove the key to take the default' : undefined;
   }
   if (isSecretPath(place) && names.length === 2 && typeof value === 'string')
     return 'write the secret into a file that only root can read (chmod 600) and give its path here; if the secret itself stood here, replace it by a new one';
@@ -59,23 +60,45 @@ function labelAdvice(key: string): string {
 }
 
 function byPlace(place: string, value: unknown): string | undefined {
-  if (/^k3s\.restart\.(outage|settle|maxDelay)$/.test(place)) {
-    const digits = /^\d+$/.exec(String(value))?.[0];
-    return digits ? `add a unit: ${digits}s` : undefined;
-  }
-  if (place === 'k3s.restart.budget' && /^\d+$/.test(String(value)))
-    return `add the period: ${String(value)}/10m`;
-  if (place === 'ingress.upstreams' && typeof value === 'string' && /^[a-z][a-z0-9.-]*:\d+$/i.test(value))
-    return 'write the IP address; names are not looked up here, so that the ingress starts without DNS';
-  if (place === 'ingress.upstreams' && typeof value === 'string' && !/:\d+$/.test(value))
-    return 'add the port, for Traefik the NodePort: kubectl -n kube-system get service traefik';
-  if (place === 'k3s.server' && typeof value === 'string') {
+  const written = typeof value === 'string' || typeof value === 'number' ? String(value) : '';
+  if (/^k3s\.restart\.(outage|settle|maxDelay)$/.test(place)) return durationAdvice(written);
+  if (place === 'k3s.restart.budget' && /^\d+$/.test(written)) return `add the period: ${written}/10m`;
+  if (place === 'k3s.taints') return taintAdvice(written);
+  if (typeof value !== 'string') return undefined;
+  if (/^(zerotier\.networks\.id|k3s\.network)$/.test(place) && /^[0-9a-f]+$/i.test(value))
+    return `this has ${value.length} digits; copy it anew from the console of the network`;
+  if (place === 'ingress.upstreams') return upstreamAdvice(value);
+  if (place === 'k3s.server') {
     if (value.startsWith('http://')) return 'write https://; k3s speaks nothing else';
     if (!value.includes('://')) return 'put https:// in front, and the port behind (k3s uses 6443)';
     return 'only scheme, host and port: no user, path, query or fragment';
   }
   if (place === 'k3s.binary' || place.endsWith('.file'))
     return 'start with a slash, and write the path without . and ..';
+  return undefined;
+}
+
+function durationAdvice(written: string): string | undefined {
+  const [, digits, unit] = /^(\d{1,9})\s*([a-z]*)$/i.exec(written) ?? [];
+  if (digits === undefined) return undefined;
+  if (!unit) return `add a unit: ${digits}s`;
+  const short = /^(ms|[smh])/.exec(unit.toLowerCase().replace(/^milli.*/, 'ms'))?.[0];
+  return short ? `write ${digits}${short}` : undefined;
+}
+
+function taintAdvice(written: string): string | undefined {
+  const [, before, effect] = /^([A-Za-z0-9._/=-]+)(?::([A-Za-z]*))?$/.exec(written) ?? [];
+  if (before === undefined) return undefined;
+  if (!effect) return `add the effect: ${before}:NoSchedule`;
+  const near = suggest(effect, ['NoSchedule', 'PreferNoSchedule', 'NoExecute']);
+  return near && near !== effect ? `did you mean ${before}:${near}?` : undefined;
+}
+
+function upstreamAdvice(written: string): string | undefined {
+  if (/^[a-z][a-z0-9.-]*:\d+$/i.test(written))
+    return 'write the IP address; names are not looked up here, so that the ingress starts without DNS';
+  if (/^[0-9a-f.:[\]]+$/i.test(written) && !/[\d\]]:\d+$/.test(written))
+    return 'add the port, for Traefik the NodePort: kubectl -n kube-system get service traefik';
   return undefined;
 }
 
@@ -98,11 +121,14 @@ function byKind(path: Path, value: unknown, source: string | undefined): string 
     if (/^[A-Za-z0-9_.+-]{1,40}$/.test(written)) return `put it in quotes: "${written}"`;
     return 'put it in quotes';
   }
-  if (isScalar && wanted.includes('list')) return 'write it as a list: [value], or - value on the next line';
+  if (isScalar && wanted.includes('list') && !wanted.includes('text'))
+    return 'write it as a list: [value], or - value on the next line';
   if (Array.isArray(value) && !wanted.includes('list'))
     return wanted.includes('mapping')
       ? 'write key: value lines without dashes'
       : 'write the value alone, without [ ] or a dash';
+  if (!isScalar && !Array.isArray(value) && wanted.includes('list') && !wanted.includes('mapping'))
+    return 'start each entry with a dash: - key: value';
   if (isScalar && wanted.includes('mapping'))
     return 'write key: value lines below it, indented by two spaces';
   return undefined;

@@ -99,7 +99,7 @@ function networkProblems(config: Config, root: Tree): Problem[] {
     problemAt(
       root,
       ['k3s', 'network'],
-      `one of zerotier.networks: ${ids.join(', ')}`,
+      `one of zerotier.networks: ${[...new Set(ids)].join(', ')}`,
       'correct the id, add the network to zerotier.networks, or remove the key to take the first',
     ),
   ];

@@ -60,5 +60,5 @@ export function renderFound(value: unknown, source: string | undefined, path: st
   }
   if (typeof value === 'string') return value === '' ? 'empty text' : `the text ${shownText(value)}`;
   if (typeof value === 'number') return `the number ${visible(shorten(source ?? String(value)))}`;
-  return `${source ?? String(value)} (a yes-or-no value)`;
+  return `the boolean ${visible(source ?? String(value))}`;
 }

@@ -232,7 +232,10 @@ const k3s = z.strictObject({
         `an option of k3s agent that mooring does not write itself (not ${ownedK3sOptions.join(', ')})`,
         (v) => /^[a-z0-9][a-z0-9-]{0,62}$/.test(v) && !ownedK3sOptions.some((owned) => owned === v),
       ),
-      z.union([scalar, z.array(scalar)], 'a string, a number, true, false, or a list of these'),
+      z.union(
+        [scalar, z.array(scalar)],
+        'a string without control characters, a number, true, false, or a list of these',
+      ),
     ),
     {},
   ),

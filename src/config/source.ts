@@ -75,7 +75,8 @@ export function parseSource(
       schema: 'core',
       uniqueKeys: false,
       prettyErrors: false,
-      logLevel: 'silent',
+      // Not 'silent', which lets further documents pass unseen.
+      logLevel: 'error',
       lineCounter: lines,
     });
     if (document.errors.length > 0) {
@@ -132,7 +133,9 @@ function syntaxProblem(code: string, place: Place): Problem {
   return { ...place, path: '', found, allowed: plainYaml, advice };
 }
 
-/** One slip makes the parser complain several times on a line. */
+/** One slip makes the parser complain several times. */
 function dropRepeats(problems: readonly Problem[]): Problem[] {
-  return problems.filter((p, i) => !problems.slice(0, i).some((earlier) => earlier.line === p.line));
+  return problems.filter(
+    (p, i) => !problems.slice(0, i).some((earlier) => earlier.line === p.line || earlier.found === p.found),
+  );
 }
