@@ -1,6 +1,5 @@
 """`k3s standin-killall [DATA-DIR]`: ends the agent, the pods and what they left on the node, as k3s-killall.sh does."""
 import os
-import shutil
 
 from . import knobs, network, pods, processes
 
@@ -12,8 +11,7 @@ def main(argv):
     for device in (network.BRIDGE, network.VXLAN):
         if network.exists(device):
             network.run("ip", "link", "delete", device)
-    if shutil.which("nft"):
-        network.run("nft", "-f", "-", stdin=f"add table ip {pods.TABLE}\ndelete table ip {pods.TABLE}\n")
+    pods.drop_rules()
     subnet_file = knobs.root("/run/flannel/subnet.env")
     if os.path.exists(subnet_file):
         os.unlink(subnet_file)

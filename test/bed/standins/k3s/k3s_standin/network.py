@@ -131,18 +131,21 @@ class Flannel:
         os.rename(f"{folder}/.subnet.env", f"{folder}/subnet.env")
 
 
-def set_sysctl(name, value):
-    path = "/proc/sys/" + name.replace(".", "/", 2)
+def set_sysctl(path, value):
+    """Writes a /proc/sys file. A container's /proc/sys may be read-only: then through a proc of its own, in a mount namespace."""
     try:
         with open(path, "r+", encoding="utf-8") as file:
             if file.read().strip() != value:
                 file.seek(0)
                 file.write(value)
-    except OSError as error:
-        log.warning(f"Failed to set sysctl: {path}: {error}")
+    except OSError:
+        try:
+            run("unshare", "--mount", "sh", "-c", f"mount -t proc proc /proc && echo {value} >{path}")
+        except NetworkError as error:
+            log.warning(f"Failed to set sysctl: {error}")
 
 
 def configure_kernel():
     """What k3s and kube-proxy set at each start."""
-    set_sysctl("net.ipv4.ip_forward", "1")
-    set_sysctl("net.ipv4.conf/all/route_localnet", "1")
+    set_sysctl("/proc/sys/net/ipv4/ip_forward", "1")
+    set_sysctl("/proc/sys/net/ipv4/conf/all/route_localnet", "1")

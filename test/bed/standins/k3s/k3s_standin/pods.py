@@ -4,6 +4,7 @@ Held here: a pod that runs is never touched by an agent's start, unless the node
 """
 import ipaddress
 import select
+import shutil
 
 from . import knobs, log, network
 
@@ -78,9 +79,17 @@ ip saddr {pods} ip daddr != {pods} ip daddr != 224.0.0.0/4 masquerade
 """
 
 
+def drop_rules():
+    """Removes the NodePort rules, where there are any."""
+    if shutil.which("nft"):
+        network.run("nft", "-f", "-", stdin=f"add table ip {TABLE}\ndelete table ip {TABLE}\n")
+
+
 def ensure_node_ports(children, address):
     """By nftables where that works, else by a process that listens and connects from cni0's address."""
     choice = knobs.read()["nodePorts"]
+    if choice == "userland":
+        drop_rules()
     if choice != "userland":
         try:
             network.run("nft", "-f", "-", stdin=ruleset(address))
