@@ -26,16 +26,30 @@ function addressesByName(): Map<string, string[]> {
   return byName;
 }
 
+/**
+ * `iflink`, or where the kernel tells none (a vxlan's is its own index, as of Linux 6.18) the one device that sysfs links as lower.
+ * A bridge's ports count as lower as well and are no parent.
+ */
+function readParentIfindex(folder: string, name: string, ifindex: number): number {
+  const iflink = readNumber(`${folder}/${name}/iflink`);
+  if (iflink !== ifindex || name === 'lo') return iflink;
+  const entries = readdirSync(`${folder}/${name}`);
+  const lower = entries.filter((entry) => entry.startsWith('lower_'));
+  if (lower.length !== 1 || entries.includes('bridge')) return ifindex;
+  return readNumber(`${folder}/${name}/${lower[0]}/ifindex`);
+}
+
 /** Undefined where the interface has gone meanwhile, or the entry is none (`bonding_masters`). */
 function readLink(folder: string, name: string, addresses: readonly string[]): Link | undefined {
   try {
     const read = (attribute: string) => readNumber(`${folder}/${name}/${attribute}`);
+    const ifindex = read('ifindex');
     return {
       name,
-      ifindex: read('ifindex'),
+      ifindex,
       up: (read('flags') & flagUp) !== 0,
       mtuBytes: read('mtu'),
-      parentIfindex: read('iflink'),
+      parentIfindex: readParentIfindex(folder, name, ifindex),
       addresses,
     };
   } catch (error) {

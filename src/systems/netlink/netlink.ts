@@ -46,6 +46,7 @@ export function createNetlink(options: NetlinkOptions): NetlinkWatch {
   const respawnMaxMs = options.respawnMaxMs ?? 30_000;
   const ending = new AbortController();
   let running: Promise<void> = Promise.resolve();
+  let endChild: () => void = () => undefined;
   /** Interfaces that were interesting under their last name: a rename away from it shows the new name alone. */
   const watched = new Set<number>();
 
@@ -72,9 +73,14 @@ export function createNetlink(options: NetlinkOptions): NetlinkWatch {
       stdin: 'ignore',
       stdout: 'pipe',
       stderr: 'pipe',
-      cancelSignal: ending.signal,
       forceKillAfterDelay: 1000,
     });
+    endChild = () => {
+      child.kill();
+      // Without this a grandchild that holds the pipes would hold up the end.
+      child.stdout.destroy();
+      child.stderr.destroy();
+    };
     const cut = createLineCutter(maxLineLength, onLine);
     child.stdout.setEncoding('utf8').on('data', cut);
     // `ip` complains when the kernel had to drop messages: then anything may have changed.
@@ -106,6 +112,7 @@ export function createNetlink(options: NetlinkOptions): NetlinkWatch {
     },
     async close() {
       ending.abort();
+      endChild();
       await running;
     },
   };

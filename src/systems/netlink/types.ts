@@ -7,9 +7,9 @@ export interface Link {
   /** IFF_UP. */
   readonly up: boolean;
   readonly mtuBytes: number;
-  /** ifindex of the device below (`iflink`); the own ifindex where there is none. */
+  /** ifindex of the device below (a vlan's, vxlan's or veth's); the own ifindex where there is none. */
   readonly parentIfindex: number;
-  /** `address/prefix`, IPv4 and IPv6 without link-local, sorted. Only an interface that is up shows any. */
+  /** `address/prefix`, IPv4 and IPv6 without link-local, sorted. Only an interface that is up and running shows any. */
   readonly addresses: readonly string[];
 }
 

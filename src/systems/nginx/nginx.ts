@@ -89,13 +89,14 @@ export function createNginx(options: NginxOptions): Nginx {
 
   return {
     async read() {
-      const [hasBinary, hasModule, config, servingGeneration] = await Promise.all([
+      const [hasBinary, hasModule, ipv6, config, servingGeneration] = await Promise.all([
         exists(binaryPath),
         exists(streamModulePath),
+        exists('/proc/self/net/if_inet6'),
         readFileText(configPath, maxConfigBytes),
         readGeneration(generationSocket, options.generationDeadlineMs ?? 500),
       ]);
-      return { installed: hasBinary && hasModule, config, servingGeneration };
+      return { installed: hasBinary && hasModule, ipv6, config, servingGeneration };
     },
     async replace(text) {
       const inPlace = await readFileText(configPath, maxConfigBytes);

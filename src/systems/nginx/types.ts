@@ -5,6 +5,8 @@ import type { FileReading } from '../files/types.ts';
 export interface IngressReading {
   /** Whether nginx and its stream module are installed. */
   readonly installed: boolean;
+  /** Whether the kernel has IPv6 at all; without it nginx cannot make such a socket and would not start. */
+  readonly ipv6: boolean;
   /** The config in place. */
   readonly config: FileReading;
   /** The generation that the running workers answer with, undefined where none answers. */

@@ -1,0 +1,251 @@
+/**
+ * Reading and watching real interfaces. The file runs its tests in a network namespace of its own: run without one, it starts
+ * itself anew in one, and fails if that fails. It needs root.
+ */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import {
+  createNetlink,
+  type NetlinkOptions,
+  type NetlinkWatch,
+} from '../../../src/systems/netlink/netlink.ts';
+
+const inNamespace = 'MOORING_TEST_IN_NAMESPACE';
+const bounded = { timeout: 15_000 };
+
+const ip = (args: string) => execFileSync('ip', args.split(' '));
+
+function inOwnNamespace(): void {
+  const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
+  const script = 'mount -t sysfs sysfs /sys && ip link set lo up && exec "$@"';
+  const self = [process.execPath, '--test', '--test-isolation=none', fileURLToPath(import.meta.url)];
+  const run = spawnSync('unshare', ['--net', '--mount', 'sh', '-ec', script, 'sh', ...self], {
+    env: { ...environment, [inNamespace]: '1' },
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  assert.equal(run.status, 0, `${run.error ?? ''}\n${run.stdout}\n${run.stderr}`);
+  assert.match(run.stdout, /pass [1-9]/);
+}
+
+function tests(): void {
+  let netlink: NetlinkWatch;
+  let wakes: string[];
+  let waiting: { pattern: RegExp; resolve: () => void } | undefined;
+
+  function create(options: Partial<NetlinkOptions> = {}): NetlinkWatch {
+    wakes = [];
+    return createNetlink({
+      wake(reason) {
+        wakes.push(reason);
+        if (waiting?.pattern.test(reason)) waiting.resolve();
+      },
+      log: () => undefined,
+      interesting: (name) => name.startsWith('zt') || name.startsWith('flannel'),
+      ...options,
+    });
+  }
+
+  /** Resolves at the next wake-up of that reason; the test's own bound ends the wait. */
+  function woken(pattern: RegExp): Promise<void> {
+    wakes.length = 0;
+    return new Promise((resolve) => {
+      waiting = { pattern, resolve };
+    });
+  }
+
+  async function watching(options: Partial<NetlinkOptions> = {}): Promise<void> {
+    netlink = create(options);
+    const listening = woken(/listening/);
+    netlink.start();
+    await listening;
+  }
+
+  beforeEach(() => {
+    netlink = create();
+  });
+  afterEach(async () => {
+    await netlink.close();
+    for (const name of ['ztreal', 'other0', 'flannel.1', 'renamed0']) spawnSync('ip', ['link', 'del', name]);
+  });
+
+  test(
+    'an interface is read with its index, flags, size and addresses without link-local ones',
+    bounded,
+    async () => {
+      ip('link add ztreal type veth peer name other0');
+      ip('link set other0 up');
+      ip('link set ztreal up mtu 1400');
+      ip('address add 10.98.7.3/24 dev ztreal');
+      ip('address add fd00:98::3/64 dev ztreal nodad');
+      ip('address add 169.254.7.7/16 dev ztreal');
+      const { ztreal, other0 } = await netlink.read();
+      assert.ok(ztreal && other0);
+      assert.equal(ztreal.ifindex, Number(execFileSync('cat', ['/sys/class/net/ztreal/ifindex'])));
+      assert.deepEqual(
+        { ...ztreal, ifindex: 0 },
+        {
+          name: 'ztreal',
+          ifindex: 0,
+          up: true,
+          mtuBytes: 1400,
+          parentIfindex: other0.ifindex,
+          addresses: ['10.98.7.3/24', 'fd00:98::3/64'],
+        },
+      );
+    },
+  );
+
+  test('a tap that exists and is down is read, with no address', bounded, async () => {
+    ip('tuntap add dev ztreal mode tap');
+    ip('address add 10.98.7.3/24 dev ztreal');
+    const { ztreal } = await netlink.read();
+    assert.ok(ztreal);
+    assert.deepEqual([ztreal.up, ztreal.mtuBytes, ztreal.addresses], [false, 1500, []]);
+    assert.equal(ztreal.parentIfindex, ztreal.ifindex);
+  });
+
+  test('flannel’s device tells the index of the link below it', bounded, async () => {
+    ip('tuntap add dev ztreal mode tap');
+    ip('link set ztreal up mtu 2800');
+    ip('address add 10.98.7.3/24 dev ztreal');
+    ip('link add flannel.1 type vxlan id 1 dev ztreal local 10.98.7.3 dstport 8472 nolearning');
+    const links = await netlink.read();
+    assert.equal(links['flannel.1']?.parentIfindex, links['ztreal']?.ifindex);
+    assert.equal(links['flannel.1']?.mtuBytes, 2750);
+  });
+
+  test('an interface that is gone has no entry', bounded, async () => {
+    assert.equal((await netlink.read())['ztreal'], undefined);
+    assert.ok((await netlink.read())['lo']);
+  });
+
+  test('each change of an interesting interface wakes', bounded, async () => {
+    await watching();
+    const changes = [
+      'link add ztreal type veth peer name other0',
+      'link set ztreal up',
+      'link set ztreal mtu 1400',
+      'address add 10.98.7.3/24 dev ztreal',
+      'route add 10.42.3.0/24 dev ztreal',
+      'address del 10.98.7.3/24 dev ztreal',
+      'link set ztreal down',
+      'link del ztreal',
+    ];
+    for (const change of changes) {
+      const woke = woken(/ztreal/);
+      ip(change);
+      await woke;
+    }
+  });
+
+  test('a change of another interface does not wake', bounded, async () => {
+    await watching();
+    const woke = woken(/ztreal/);
+    ip('tuntap add dev other0 mode tap');
+    ip('link set other0 up');
+    ip('address add 10.98.8.1/24 dev other0');
+    ip('link del other0');
+    ip('tuntap add dev ztreal mode tap');
+    await woke;
+    assert.deepEqual([...new Set(wakes)], ['netlink: ztreal']);
+  });
+
+  test('renaming an interface away wakes, though its new name says nothing', bounded, async () => {
+    await watching();
+    const appeared = woken(/ztreal/);
+    ip('tuntap add dev ztreal mode tap');
+    await appeared;
+    const woke = woken(/renamed0/);
+    ip('link set ztreal name renamed0');
+    await woke;
+  });
+
+  test('a change made while nobody listened shows once listening begins', bounded, async () => {
+    ip('tuntap add dev ztreal mode tap');
+    await watching();
+    assert.ok((await netlink.read())['ztreal']);
+  });
+
+  test('a monitor that ends is started again, and the end itself wakes', bounded, async () => {
+    const ended: string[] = [];
+    netlink = create({
+      monitorCommand: ['false'],
+      respawnMinMs: 1,
+      respawnMaxMs: 2,
+      log: (_level, message) => ended.push(message),
+    });
+    const warnings: string[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning.message);
+    process.on('warning', onWarning);
+    const often = new Promise<void>((resolve) => {
+      const timer = setInterval(() => {
+        if (ended.length < 15) return;
+        clearInterval(timer);
+        resolve();
+      }, 5);
+    });
+    netlink.start();
+    await often;
+    await netlink.close();
+    process.off('warning', onWarning);
+    assert.ok(wakes.includes('netlink: the monitor ended'));
+    assert.match(ended[0] ?? '', /false ended .*starting it again in 1 ms/);
+    assert.deepEqual(warnings, []);
+  });
+
+  test('a monitor that cannot be started is no failure of the reading', bounded, async () => {
+    netlink = create({ monitorCommand: ['/nowhere/ip'], respawnMinMs: 60_000 });
+    const woke = woken(/monitor ended/);
+    netlink.start();
+    await woke;
+    assert.ok((await netlink.read())['lo']);
+  });
+
+  test('a flood of output without a newline wakes and fills no memory', bounded, async () => {
+    const before = process.memoryUsage().rss;
+    netlink = create({
+      monitorCommand: [
+        'sh',
+        '-c',
+        'head -c 100000000 /dev/zero; echo; echo "7: ztreal: <UP>"; exec sleep 60',
+      ],
+    });
+    const woke = woken(/ztreal/);
+    netlink.start();
+    await woke;
+    const grownMiB = (process.memoryUsage().rss - before) / 2 ** 20;
+    assert.ok(grownMiB < 100, `grew by ${grownMiB.toFixed()} MiB`);
+  });
+
+  test('closing does not wait for what the child left behind', bounded, async () => {
+    netlink = create({ monitorCommand: ['sh', '-c', 'sleep 8 & echo "7: ztreal: <UP>"; wait'] });
+    const woke = woken(/ztreal/);
+    netlink.start();
+    await woke;
+    const startedAt = performance.now();
+    await netlink.close();
+    assert.ok(performance.now() - startedAt < 3000);
+  });
+
+  test('closing ends the child', bounded, async () => {
+    await watching();
+    await netlink.close();
+    const children = execFileSync('sh', ['-c', `pgrep -P ${process.pid} -x ip || true`], {
+      encoding: 'utf8',
+    });
+    assert.equal(children, '');
+  });
+}
+
+if (process.env[inNamespace] === '1') {
+  describe('the kernel’s interfaces', tests);
+} else {
+  test(
+    'the kernel’s interfaces are read and watched, in a namespace of their own',
+    { timeout: 90_000 },
+    inOwnNamespace,
+  );
+}
