@@ -189,9 +189,14 @@ export const ownedK3sOptions = [
   'with-node-id',
 ] as const;
 
+/** Other numbers than whole ones would lose their form (1.10) on the way; they are written in quotes. */
 const scalar = z.union(
-  [text('text without control characters', (v) => !/\p{Cc}/u.test(v)), z.number(), z.boolean()],
-  'a string without control characters, a number, true or false',
+  [
+    text('text without control characters', (v) => !/\p{Cc}/u.test(v)),
+    z.number().check(z.refine(Number.isSafeInteger, 'a whole number, or any other number in quotes')),
+    z.boolean(),
+  ],
+  'a string without control characters, a whole number, true or false',
 );
 
 const k3s = z.strictObject({
@@ -234,7 +239,7 @@ const k3s = z.strictObject({
       ),
       z.union(
         [scalar, z.array(scalar)],
-        'a string without control characters, a number, true, false, or a list of these',
+        'a string without control characters, a whole number, true, false, or a list of these',
       ),
     ),
     {},

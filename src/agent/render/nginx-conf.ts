@@ -79,7 +79,7 @@ ${entries.map((text) => `\n${text}`).join('')}
 function renderEntry(entry: IngressConfig, host: NginxHost): string {
   const name = matching(entry.name, /^[a-z][a-z0-9-]{0,31}$/, 'name');
   const port = portNumber(entry.listen);
-  const isUdp = entry.protocol === 'udp';
+  const isUdp = isUdpEntry(entry);
   const options = isUdp ? ' udp reuseport' : ' so_keepalive=5m:30s:4';
   const listens = [`listen ${port}${options};`];
   if (host.ipv6) listens.push(`listen [::]:${port}${options} ipv6only=on;`);
@@ -104,6 +104,17 @@ function renderUpstream(entry: IngressConfig, name: string, isUdp: boolean): str
   return `    upstream ${name} {
 ${method}${servers.join('')}    }
 `;
+}
+
+function isUdpEntry(entry: IngressConfig): boolean {
+  switch (entry.protocol) {
+    case 'tcp':
+      return false;
+    case 'udp':
+      return true;
+    default:
+      throw new TypeError(`unknown protocol: ${JSON.stringify(entry.protocol satisfies never)}`);
+  }
 }
 
 function sendsProxyProtocol(entry: IngressConfig): boolean {
