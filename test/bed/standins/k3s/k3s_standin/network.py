@@ -113,7 +113,7 @@ class Flannel:
     def _fits(self, current):
         data = current.get("linkinfo", {}).get("info_data", {})
         return (
-            current.get("link") == self.interface
+            data.get("link") == self.interface
             and data.get("local") == self.node_ip
             and data.get("id") == 1
             and data.get("port") == 8472
