@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Where runs keep their folder: a tmpfs on every machine, empty after a reboot, as are cgroups and namespaces. */
+/** Where runs keep their folder. What a reboot leaves of it has no living owner and is swept. */
 export const runsDir = '/run/mooring-bed';
 
 /** Prefix of everything named after a run: namespaces, cgroups. */

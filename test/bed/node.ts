@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { cgroupFolder } from './host.ts';
 import { BedError, type CommandOptions, type CommandResult, failed, waitFor } from './process.ts';
 import type { Base } from './root.ts';
@@ -64,6 +64,14 @@ export class BedNode {
     await writeFile(join(seedDir, 'meta-data'), `instance-id: ${run.id}\nlocal-hostname: ${seed.hostname}\n`);
     await writeFile(join(seedDir, 'user-data'), seed.userData ?? '#cloud-config\n{}\n', { mode: 0o600 });
     return node;
+  }
+
+  /** Writes a file into the root of a node that is not running. */
+  async prepareFile(path: string, content: string, mode = 0o644): Promise<void> {
+    if (this.#machine !== undefined) throw new BedError('the node runs: use writeFile');
+    const file = join(this.rootDir, path);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, content, { mode });
   }
 
   /** Boots and returns when its systemd answers; units may still be starting. */

@@ -22,7 +22,7 @@ export interface Base {
 
 /** Everything that decides what the base holds; its hash names it. */
 const recipe = {
-  version: 3,
+  version: 1,
   suite: 'trixie',
   architecture: 'amd64',
   include:
@@ -35,7 +35,7 @@ const recipe = {
   home: ['prometheus'],
   files: {
     '/etc/systemd/network/20-eth0.network':
-      '[Match]\nName=eth0\n\n[Network]\nAddress=10.99.0.2/24\nGateway=10.99.0.1\nDNS=10.99.0.1\nIPv6AcceptRA=no\n',
+      '[Match]\nName=eth0\n\n[Network]\nAddress=10.99.0.2/24\nGateway=10.99.0.1\nDNS=10.99.0.1\nIPv6AcceptRA=no\n\n[Route]\nDestination=169.254.169.254\nGateway=10.99.0.9\n',
     '/etc/apt/sources.list': 'deb [trusted=yes] http://10.99.0.1:8080/apt ./\n',
     // Speaks for the image, not for the user: what a cloud's own image would have settled.
     '/etc/cloud/cloud.cfg.d/90-image.cfg':

@@ -1,0 +1,265 @@
+/**
+ * The bed as tests and the demo see it: a node, home, and a client on the internet. Tests ask; the bed knows how, and
+ * whether the stand-in or the real ZeroTier answers makes no difference to them.
+ * Whatever `start` began, `stop` ends; so does the end of this process, however it comes.
+ */
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Client } from './client.ts';
+import { type ExampleValues, renderExample } from './example.ts';
+import { Home } from './home.ts';
+import { type End, Network } from './network.ts';
+import { BedNode } from './node.ts';
+import { BedError, waitFor } from './process.ts';
+import { ensureBase } from './root.ts';
+import { Run } from './run.ts';
+import { buildNodePackage, homeNetwork, standinOptions } from './zerotier.ts';
+
+const projectDir = join(import.meta.dirname, '../..');
+
+/** How to start a bed. */
+export interface BedOptions {
+  /** The node's user data, made from today's values; the example where absent, none where false. */
+  readonly userData?: ((values: ExampleValues) => string | Promise<string>) | false;
+  /** mooring's package; what `make deb` built where absent. */
+  readonly deb?: string;
+  /** `node1` unless told. */
+  readonly hostname?: string;
+  /** An AWS-like metadata service at 169.254.169.254, reached from the node. An object replaces facts; null takes one away. */
+  readonly imds?: boolean | Readonly<Record<string, string | null>>;
+  /** false: leave the node off, so that a test may prepare its root first. */
+  readonly boot?: boolean;
+  /** Allows `keep()`. */
+  readonly mayKeep?: boolean;
+  /** Hears about steps that take long. */
+  readonly tell?: (line: string) => void;
+}
+
+/** mooring's status document; only what the bed looks at. */
+export interface StatusDocument {
+  readonly ready: boolean;
+  readonly sentence: string;
+  readonly conditions: readonly {
+    readonly type: string;
+    readonly status: 'true' | 'false' | 'unknown';
+    readonly reason: string;
+    readonly message: string;
+  }[];
+}
+
+export class Bed {
+  readonly node: BedNode;
+  readonly home: Home;
+  readonly client: Client;
+  /** What the node's user data was made from. */
+  readonly values: ExampleValues;
+  readonly #run: Run;
+  readonly #network: Network;
+
+  private constructor(run: Run, network: Network, home: Home, node: BedNode, values: ExampleValues) {
+    this.node = node;
+    this.home = home;
+    this.client = new Client(run, network.netns('client'));
+    this.values = values;
+    this.#run = run;
+    this.#network = network;
+  }
+
+  /** Brings up home and the node. Returns when the node's systemd answers: cloud-init is then at work. */
+  static async start(options: BedOptions = {}): Promise<Bed> {
+    const run = Run.open({ mayOutlive: options.mayKeep ?? false });
+    try {
+      const base = await ensureBase(run, options.tell);
+      const network = await Network.create(run);
+      const home = await Home.start(run, network, base);
+      const values = await publish(run, home, options.deb ?? (await builtDeb()));
+      const userData =
+        options.userData === false ? undefined : await (options.userData ?? renderExample)(values);
+      const seed = { hostname: options.hostname ?? 'node1', userData };
+      const node = await BedNode.create(run, base, network.netns('node'), seed);
+      if (home.zerotier.variant.kind === 'stand-in') {
+        await node.prepareFile('/var/lib/zerotier-one/standin.json', standinOptions());
+      }
+      const bed = new Bed(run, network, home, node, values);
+      if (options.imds !== undefined && options.imds !== false) await bed.#startImds(options.imds);
+      if (options.boot !== false) await node.boot();
+      return bed;
+    } catch (error) {
+      run.end();
+      throw error;
+    }
+  }
+
+  /** Ends everything. Safe to repeat. */
+  async stop(): Promise<void> {
+    this.#run.end();
+  }
+
+  /** Leaves everything up when this process exits; needs `mayKeep`. The next bed sweeps it away. */
+  keep(): void {
+    this.#run.keep();
+  }
+
+  /** Folder of this run, with the logs of all programs. */
+  get dir(): string {
+    return this.#run.dir;
+  }
+
+  /** Name of a network namespace, for a person who wants to get in. */
+  netns(end: End): string {
+    return this.#network.netns(end);
+  }
+
+  /** ZeroTier's id of the network that is home's. */
+  get networkId(): string {
+    return this.home.zerotier.networkId;
+  }
+
+  /** The node's address in ZeroTier, as the controller knows it since the node first asked. Waits for that. */
+  async nodeMember(timeoutMs = 60_000): Promise<string> {
+    return waitFor(
+      'the node to ask the controller',
+      async () => {
+        const members = await this.home.zerotier.members();
+        if (members.length > 1) throw new BedError(`more than one node asked: ${JSON.stringify(members)}`);
+        return members[0]?.address;
+      },
+      { timeoutMs, everyMs: 250 },
+    );
+  }
+
+  /** Authorises the node once it has asked, as a person at the console would. */
+  async authorise(address: string = homeNetwork.node): Promise<void> {
+    await this.home.scrape(address);
+    await this.home.zerotier.authorise(await this.nodeMember(), [address]);
+  }
+
+  /** Takes the authorisation back. */
+  async deauthorise(): Promise<void> {
+    await this.home.zerotier.deauthorise(await this.nodeMember());
+  }
+
+  /** Gives the node another address; Prometheus follows. */
+  async setAddress(address: string): Promise<void> {
+    await this.home.zerotier.setAddresses(await this.nodeMember(), [address]);
+    await this.home.scrape(address);
+  }
+
+  /** Cuts home off the underlay. Nobody's carrier drops. */
+  async cut(): Promise<void> {
+    await this.#network.cut('home');
+  }
+
+  /** Puts home back. */
+  async heal(): Promise<void> {
+    await this.#network.heal('home');
+  }
+
+  /** Restarts zerotier-one on the node: same name and address, new ifindex. */
+  async restartZeroTier(): Promise<void> {
+    await this.node.run(['systemctl', 'restart', 'zerotier-one.service']);
+  }
+
+  /** mooring's own view, or undefined while it does not answer. */
+  async status(): Promise<StatusDocument | undefined> {
+    const result = await this.node.tryRun(['mooring', 'status', '--json'], { timeoutMs: 10_000 });
+    return parseStatus(result.stdout);
+  }
+
+  /** Waits until a condition of mooring is so. */
+  async waitForCondition(
+    type: string,
+    status: 'true' | 'false' | 'unknown',
+    timeoutMs: number,
+  ): Promise<void> {
+    await waitFor(
+      `${type}=${status}`,
+      async () => (await this.status())?.conditions.some((c) => c.type === type && c.status === status),
+      { timeoutMs, everyMs: 250, context: () => this.report() },
+    );
+  }
+
+  /** Waits until mooring says Ready. */
+  async waitForReady(timeoutMs = 180_000): Promise<void> {
+    await this.waitForCondition('Ready', 'true', timeoutMs);
+  }
+
+  /** Everything a person wants to see after a failure. */
+  async report(): Promise<string> {
+    const parts: [string, () => Promise<string>][] = [
+      ['mooring status', async () => (await this.node.tryRun(['mooring', 'status'])).stdout],
+      ['failed units', () => this.node.run(['systemctl', '--no-pager', '--failed'])],
+      ['cloud-init output', () => this.node.run('tail -n 40 /var/log/cloud-init-output.log')],
+      ["the node's journal", () => this.node.journal({ lines: 300 })],
+      ['home', () => this.home.logs()],
+    ];
+    const told: string[] = [];
+    for (const [title, read] of parts) {
+      const text = await read().catch(
+        (error: unknown) => `(${error instanceof Error ? error.message : 'unreadable'})`,
+      );
+      told.push(`---- ${title}\n${text}`);
+    }
+    return told.join('\n');
+  }
+
+  async #startImds(facts: boolean | Readonly<Record<string, string | null>>): Promise<void> {
+    // Not in the node's own namespace, where it would hold port 80 against the ingress. The node has a route there.
+    const netns = this.#network.netns('client');
+    const place = { netns, part: 'imds' };
+    await this.#run.run(['ip', 'addr', 'add', '169.254.169.254/32', 'dev', 'lo'], place);
+    const program = join(import.meta.dirname, 'standins/imds/imds.ts');
+    const changes = typeof facts === 'boolean' ? '{}' : JSON.stringify(facts);
+    const imds = this.#run.start('imds', [process.execPath, program, '169.254.169.254', changes], place);
+    const token = 'http://169.254.169.254/latest/api/token';
+    const ask = ['curl', '-sSf', '-X', 'PUT', '-H', 'x-aws-ec2-metadata-token-ttl-seconds: 60', token];
+    await waitFor('the metadata service', async () => (await this.#run.run(ask, place)) !== '', {
+      timeoutMs: 10_000,
+      context: () => imds.log(),
+    });
+  }
+}
+
+/** Puts what the node will download on the server. */
+async function publish(run: Run, home: Home, deb: string): Promise<ExampleValues> {
+  const zerotierDeb = await buildNodePackage(run, home.zerotier.variant, join(run.dir, 'zerotier-deb'));
+  return {
+    networkId: home.zerotier.networkId,
+    k3sToken: await home.k3sToken(),
+    k3sUrl: await home.publishK3s(),
+    mooringUrl: await home.publish('mooring.deb', deb),
+    zerotierUrl: await home.publish('zerotier-one.deb', zerotierDeb),
+  };
+}
+
+/** What `make deb` built. */
+async function builtDeb(): Promise<string> {
+  const text = await readFile(join(projectDir, 'package.json'), 'utf8');
+  const version = /"version": "([^"]+)"/.exec(text)?.[1] ?? '';
+  const deb = join(projectDir, 'build', `mooring_${version}_amd64.deb`);
+  if (!existsSync(deb)) throw new BedError(`there is no ${deb}: run \`make deb\` first`);
+  return deb;
+}
+
+/** The document, or undefined where the text is none. */
+function parseStatus(text: string): StatusDocument | undefined {
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  return isStatus(document) ? document : undefined;
+}
+
+function isStatus(value: unknown): value is StatusDocument {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'ready' in value &&
+    typeof value.ready === 'boolean' &&
+    'conditions' in value &&
+    Array.isArray(value.conditions)
+  );
+}
