@@ -127,6 +127,17 @@ describe('the local API', () => {
     assert.throws(() => statSync(path.join(node.folder, 'networks.d/734bea9d3d000001.conf')));
   });
 
+  test('answers a join with an empty object where there is no tun device, and keeps only the file', async () => {
+    await node.stop();
+    await node.start(['unshare', '-m', 'sh', '-c', 'mount -t tmpfs none /dev/net && exec "$@"', 'sh']);
+    const joined = await node.call('POST', '/network/734bea9d3d0000aa', {});
+    assert.deepEqual([joined.status, joined.body], [200, '{}']);
+    assert.equal((await node.call('GET', '/network')).body, '[]');
+    assert.equal((await node.call('GET', '/network/734bea9d3d0000aa')).status, 404);
+    assert.ok(statSync(path.join(node.folder, 'networks.d/734bea9d3d0000aa.conf')).isFile());
+    assert.match(node.stderr, /could not open TUN\/TAP device/);
+  });
+
   test('ends a second process on the same port with 1', async () => {
     const first = node.process;
     const second = node.launch();

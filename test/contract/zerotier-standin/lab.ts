@@ -64,15 +64,16 @@ export class Instance {
     });
   }
 
-  /** Starts the program and waits until its API answers. */
-  async start(): Promise<void> {
-    this.launch();
+  /** Starts the program and waits until its API answers. `wrapper` is a command to run it under. */
+  async start(wrapper: readonly string[] = []): Promise<void> {
+    this.launch(wrapper);
     await until('the API answers', 5000, async () => (await this.call('GET', '/health')).status === 200);
   }
 
   /** Starts the program and does not wait. */
-  launch(): ChildProcess {
-    const child = spawn('ip', ['netns', 'exec', this.namespace, program, '-U', this.folder], {
+  launch(wrapper: readonly string[] = []): ChildProcess {
+    const command = [...wrapper, program, '-U', this.folder];
+    const child = spawn('ip', ['netns', 'exec', this.namespace, ...command], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     child.stderr.on('data', (part: Buffer) => {
@@ -148,6 +149,13 @@ export class Instance {
   }
 }
 
+/** What is left to take away should the process end before its tests have. */
+const open = new Set<Lab>();
+process.on('exit', () => {
+  for (const lab of open) lab.close();
+});
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+
 /** `home` (root and controller, 10.99.0.1) and `node` (10.99.0.2) on one link. */
 export class Lab {
   readonly home: Instance;
@@ -172,7 +180,9 @@ export class Lab {
       execFileSync('ip', ['-n', name, 'addr', 'add', `10.99.0.${index + 1}/24`, 'dev', 'eth0']);
       execFileSync('ip', ['-n', name, 'link', 'set', 'eth0', 'up']);
     }
-    return new Lab(new Instance(h, options), new Instance(n, options));
+    const lab = new Lab(new Instance(h, options), new Instance(n, options));
+    open.add(lab);
+    return lab;
   }
 
   /** Starts both, with the network made and home itself a member at 10.45.0.1. */
@@ -211,6 +221,7 @@ export class Lab {
   }
 
   close(): void {
+    if (!open.delete(this)) return;
     for (const instance of [this.home, this.node]) {
       instance.close();
       execFileSync('ip', ['netns', 'del', instance.namespace]);

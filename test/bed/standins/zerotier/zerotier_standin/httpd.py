@@ -33,6 +33,7 @@ class Server:
         self._admit = admit
         self._handle = handle
         self._fault = fault
+        self._closed = False
         self._listeners = [self._listen(host, port) for host, port in endpoints]
 
     def start(self):
@@ -40,6 +41,8 @@ class Server:
             threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def close(self):
+        """Takes no more connections and answers no more requests."""
+        self._closed = True
         for listener in self._listeners:
             try:
                 listener.shutdown(socket.SHUT_RDWR)
@@ -78,7 +81,7 @@ class Server:
 
     def _one(self, connection, remote, left):
         head, rest = _read_head(connection)
-        if head is None or (self._fault is not None and self._fault(connection)):
+        if head is None or self._closed or (self._fault is not None and self._fault(connection)):
             return False
         request = _parse(head, remote)
         answer = self._admit(request)

@@ -20,6 +20,7 @@ TICK_SECONDS = 5.0
 AUTOCONF_SECONDS = 60.0
 BIND_REFRESH_SECONDS = 30.0
 MULTICAST = 1
+SMALLEST_FRAME = 1 + 8 + 5 + 14
 
 
 class Node:
@@ -181,11 +182,16 @@ class Node:
                 self._send_frame(peer.best, nwid, self._source, frame)
 
     def _packet(self, sock, remote, data):
-        if data[0] == peers.DATA:
+        """Whatever comes in over the wire: a frame, a message, or rubbish, which is dropped."""
+        if data[:1] == bytes([peers.DATA]) and len(data) >= SMALLEST_FRAME:
             self._frame_from_peer(sock, remote, data)
-        elif data[0] == peers.CONTROL:
+        elif data[:1] == bytes([peers.CONTROL]):
+            try:
+                message = json.loads(data[1:])
+            except ValueError:
+                return
             with self.loop.lock:
-                self._control(sock, remote, json.loads(data[1:]))
+                self._control(sock, remote, message)
 
     def _frame_from_peer(self, sock, remote, data):
         if self.data_cut:
