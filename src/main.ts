@@ -23,7 +23,11 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   let values: Record<string, string | boolean | undefined>;
   try {
-    ({ values } = parseArgs({ args: rest, options: { config: { type: 'string' }, ...verb.flags }, strict: true }));
+    ({ values } = parseArgs({
+      args: rest,
+      options: { config: { type: 'string' }, ...verb.flags },
+      strict: true,
+    }));
   } catch (error) {
     complain(`mooring ${verb.name}: ${messageOf(error)}`);
     return exitCode.usage;

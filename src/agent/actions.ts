@@ -9,14 +9,7 @@ export const stageNames = ['zerotier', 'link', 'dns', 'k3s', 'ingress'] as const
 export type StageName = (typeof stageNames)[number];
 
 /** Why a unit is started or restarted; a label of the restart counters. */
-export type RestartReason =
-  | 'start'
-  | 'failed'
-  | 'ifindex'
-  | 'address'
-  | 'config'
-  | 'binary'
-  | 'outage';
+export type RestartReason = 'start' | 'failed' | 'ifindex' | 'address' | 'config' | 'binary' | 'outage';
 
 export type Action =
   | { readonly do: 'zerotier.join'; readonly network: string }
@@ -32,7 +25,9 @@ export type Action =
   | { readonly do: 'ingress.replace'; readonly text: string; readonly generation: string };
 
 /** How an action ended. */
-export type Outcome = { readonly ok: true } | { readonly ok: false; readonly code: string; readonly message: string };
+export type Outcome =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly code: string; readonly message: string };
 
 /** What an action acts upon: attempts, failures and backoff are counted under this key. */
 export function actionKey(action: Action): string {
@@ -66,7 +61,9 @@ export function describeAction(action: Action): string {
     case 'zerotier.blacklist':
       return `set ZeroTier's interfacePrefixBlacklist to ${action.prefixes.join(', ')}`;
     case 'dns.set': {
-      const domains = action.want.domains.map((domain) => (domain.routingOnly ? `~${domain.name}` : domain.name));
+      const domains = action.want.domains.map((domain) =>
+        domain.routingOnly ? `~${domain.name}` : domain.name,
+      );
       return `set DNS of ${action.device} (ifindex ${action.ifindex}) to ${action.want.servers.join(', ')} for ${domains.join(', ') || 'no domain'}`;
     }
     case 'dns.revert':

@@ -27,9 +27,19 @@ export function backoffMs(count: number, policy: BackoffPolicy, random: number):
 }
 
 /** The record after one more attempt begun at `nowMs`. */
-export function attemptBegun(previous: Attempt | undefined, nowMs: number, policy: BackoffPolicy, random: number): Attempt {
+export function attemptBegun(
+  previous: Attempt | undefined,
+  nowMs: number,
+  policy: BackoffPolicy,
+  random: number,
+): Attempt {
   const count = (previous?.count ?? 0) + 1;
-  return { count, lastMs: nowMs, notBeforeMs: nowMs + backoffMs(count, policy, random), error: previous?.error };
+  return {
+    count,
+    lastMs: nowMs,
+    notBeforeMs: nowMs + backoffMs(count, policy, random),
+    error: previous?.error,
+  };
 }
 
 /** Whether the key may be tried at `nowMs`. */

@@ -38,7 +38,8 @@ export function refilled(budget: Budget, policy: BudgetPolicy, nowMs: number): B
 /** When a restart is next allowed: `nowMs` or earlier means now. */
 export function nextAllowedMs(budget: Budget, policy: BudgetPolicy, nowMs: number): number {
   const bucket = refilled(budget, policy, nowMs);
-  const tokenAtMs = bucket.tokens >= 1 ? nowMs : nowMs + ((1 - bucket.tokens) / policy.count) * policy.periodMs;
+  const tokenAtMs =
+    bucket.tokens >= 1 ? nowMs : nowMs + ((1 - bucket.tokens) / policy.count) * policy.periodMs;
   return Math.max(Math.ceil(tokenAtMs), bucket.notBeforeMs);
 }
 

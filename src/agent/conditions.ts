@@ -56,12 +56,9 @@ export const conditionTypes = Object.keys(table).filter((type): type is Conditio
 /** Findings of the stages; `Ready` is summed up here, not found. */
 export type Findings = Readonly<Record<Exclude<ConditionType, 'Ready'>, Finding>>;
 
-const isType = (type: string): type is ConditionType => type in table;
-
 /** The first false condition, following `dependsOn`, that explains why `type` is not true. */
 function causeOf(type: ConditionType, findings: Findings): ConditionType | undefined {
   for (const dependency of table[type].dependsOn) {
-    if (!isType(dependency) || dependency === 'Ready') continue;
     if (findings[dependency].status === 'false') return causeOf(dependency, findings) ?? dependency;
   }
   return undefined;
@@ -80,7 +77,11 @@ function ready(findings: Findings): Finding {
 }
 
 /** Findings become conditions; `since` is kept from `previous` where the status did not change. */
-export function conditionsOf(findings: Findings, previous: readonly Condition[], wallMs: number): readonly Condition[] {
+export function conditionsOf(
+  findings: Findings,
+  previous: readonly Condition[],
+  wallMs: number,
+): readonly Condition[] {
   return conditionTypes.map((type) => {
     const finding = type === 'Ready' ? ready(findings) : findings[type];
     const before = previous.find((condition) => condition.type === type);

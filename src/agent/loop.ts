@@ -139,7 +139,11 @@ export class Loop {
    * Picks the actions of idle lanes and marks them as begun. A lane that was busy when the world was read counts as
    * busy still: what was read may be older than what its action did.
    */
-  private admit(result: Plan, busy: ReadonlySet<StageName>, now: Now): { memory: Memory; starts: { stage: StageName; actions: readonly Action[] }[] } {
+  private admit(
+    result: Plan,
+    busy: ReadonlySet<StageName>,
+    now: Now,
+  ): { memory: Memory; starts: { stage: StageName; actions: readonly Action[] }[] } {
     const starts: { stage: StageName; actions: readonly Action[] }[] = [];
     let next = result.memory;
     for (const stage of stageNames) {
@@ -148,7 +152,13 @@ export class Loop {
       starts.push({ stage, actions });
       for (const action of actions) {
         const budget = budgetPolicy({ config: this.shell.config() });
-        next = begun(next, action, { nowMs: now.monoMs, random: this.shell.random(), budget, epoch: result.epoch, k3sUnit });
+        next = begun(next, action, {
+          nowMs: now.monoMs,
+          random: this.shell.random(),
+          budget,
+          epoch: result.epoch,
+          k3sUnit,
+        });
       }
     }
     return { memory: next, starts };
@@ -180,7 +190,10 @@ export class Loop {
     try {
       await this.shell.saveMemory(this.memory);
     } catch (error) {
-      this.shell.log('warning', `could not save the memory: ${error instanceof Error ? error.message : String(error)}`);
+      this.shell.log(
+        'warning',
+        `could not save the memory: ${error instanceof Error ? error.message : String(error)}`,
+      );
     }
   }
 
@@ -189,7 +202,10 @@ export class Loop {
       const old = before.find((candidate) => candidate.type === condition.type);
       if (old?.status === condition.status && old.reason === condition.reason) continue;
       const level = condition.status === 'false' && condition.cause === undefined ? 'warning' : 'info';
-      this.shell.log(level, `${condition.type}=${condition.status} (${condition.reason}): ${condition.message}`);
+      this.shell.log(
+        level,
+        `${condition.type}=${condition.status} (${condition.reason}): ${condition.message}`,
+      );
     }
   }
 }

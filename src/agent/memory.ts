@@ -2,7 +2,6 @@
  * What must be known from one pass to the next, and over a restart of mooring: kept in /run, so that it ends with the
  * boot, as everything that it tells of does. Plain data; each change is a pure function. It never holds a secret.
  */
-import type { LinkDns } from '../systems/resolved/types.ts';
 import type { Action, Outcome, RestartReason } from './actions.ts';
 import { actionKey } from './actions.ts';
 import { type Attempt, attemptBegun, type BackoffPolicy } from './attempts.ts';
@@ -125,7 +124,8 @@ export function begun(
   const key = actionKey(action);
   const attempt = attemptBegun(memory.attempts[key], context.nowMs, backoffPolicy(action), context.random);
   const next: Memory = { ...memory, attempts: { ...memory.attempts, [key]: attempt } };
-  if (action.do === 'dns.set') return { ...next, dnsSet: { ...next.dnsSet, [action.device]: action.ifindex } };
+  if (action.do === 'dns.set')
+    return { ...next, dnsSet: { ...next.dnsSet, [action.device]: action.ifindex } };
   if (action.do === 'dns.revert') return { ...next, dnsSet: without(next.dnsSet, action.device) };
   if (action.do !== 'unit.start' && action.do !== 'unit.restart') return next;
   const budget = next.budgets[action.unit] ?? fullBudget(context.budget, context.nowMs);
@@ -154,6 +154,9 @@ export function cleared(memory: Memory, keys: readonly string[]): Memory {
 }
 
 /** A copy without some keys. */
-export function without<T>(record: Readonly<Record<string, T>>, ...keys: readonly string[]): Record<string, T> {
+export function without<T>(
+  record: Readonly<Record<string, T>>,
+  ...keys: readonly string[]
+): Record<string, T> {
   return Object.fromEntries(Object.entries(record).filter(([key]) => !keys.includes(key)));
 }

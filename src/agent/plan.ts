@@ -51,13 +51,21 @@ export function plan(input: StageInput, random: number): Plan {
   const calmAtMs = input.now.monoMs + Math.round(calmMs * (0.9 + 0.2 * random));
   const stages = [zerotier, link, dns, k3s, ingress];
   return {
-    actions: { zerotier: zerotier.actions, link: link.actions, dns: dns.actions, k3s: k3s.actions, ingress: ingress.actions },
+    actions: {
+      zerotier: zerotier.actions,
+      link: link.actions,
+      dns: dns.actions,
+      k3s: k3s.actions,
+      ingress: ingress.actions,
+    },
     conditions,
     memory: { ...ingress.memory, conditions },
     wakeAtMs: earliest(calmAtMs, ...stages.map((stage) => stage.wakeAtMs)) ?? calmAtMs,
     epoch: k3s.epoch,
     links: link.links,
-    readyAddresses: Object.values(link.links).flatMap((state) => (state.kind === 'ready' ? state.addresses.map(bare) : [])),
+    readyAddresses: Object.values(link.links).flatMap((state) =>
+      state.kind === 'ready' ? state.addresses.map(bare) : [],
+    ),
     zerotierAddresses: input.config.zerotier.networks.flatMap(({ id }) => {
       const known = link.memory.networks[id];
       if (known === undefined) return [];
@@ -72,5 +80,8 @@ const bare = (cidr: string) => cidr.split('/')[0] ?? '';
 function configFinding(state: ConfigState): Finding {
   return state.kind === 'accepted'
     ? isTrue('Accepted', 'the config on disk is in force')
-    : isFalse('Refused', `the last good config stays in force; mend this, then systemctl reload mooring: ${state.problems.join('; ')}`);
+    : isFalse(
+        'Refused',
+        `the last good config stays in force; mend this, then systemctl reload mooring: ${state.problems.join('; ')}`,
+      );
 }

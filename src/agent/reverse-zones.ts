@@ -10,17 +10,25 @@ export function reverseZones(cidr: string): readonly string[] {
   const [address = '', prefixText = ''] = cidr.split('/');
   const prefix = Number(prefixText);
   if (!Number.isInteger(prefix)) return [];
-  if (isIPv4(address)) return prefix < 8 ? [] : zonesOf(address.split('.').map(Number), 8, prefix, 'in-addr.arpa', 10);
+  if (isIPv4(address))
+    return prefix < 8 ? [] : zonesOf(address.split('.').map(Number), 8, prefix, 'in-addr.arpa', 10);
   const nibbles = expandIPv6(address);
   return nibbles === undefined || prefix < 16 ? [] : zonesOf(nibbles, 4, prefix, 'ip6.arpa', 16);
 }
 
 /** Labels of `bits` each, most significant first; `prefix` bits of them are fixed. */
-function zonesOf(labels: readonly number[], bits: number, prefix: number, suffix: string, radix: number): string[] {
+function zonesOf(
+  labels: readonly number[],
+  bits: number,
+  prefix: number,
+  suffix: string,
+  radix: number,
+): string[] {
   const whole = Math.min(Math.floor(prefix / bits), labels.length);
   const fixed = labels.slice(0, whole);
   const spare = prefix - whole * bits;
-  const name = (all: readonly number[]) => [...all.map((label) => label.toString(radix)).reverse(), suffix].join('.');
+  const name = (all: readonly number[]) =>
+    [...all.map((label) => label.toString(radix)).reverse(), suffix].join('.');
   if (spare === 0 || whole === labels.length) return [name(fixed)];
   const span = 2 ** (bits - spare);
   if (span > 16) return [name(fixed)];
@@ -38,5 +46,7 @@ function expandIPv6(address: string): readonly number[] | undefined {
   const right = tail === undefined ? [] : groups(tail);
   const gap = Array.from({ length: tail === undefined ? 0 : 8 - left.length - right.length }, () => '0');
   const all = [...left, ...gap, ...right];
-  return all.length === 8 ? [...all.map((group) => group.padStart(4, '0')).join('')].map((nibble) => Number.parseInt(nibble, 16)) : undefined;
+  return all.length === 8
+    ? [...all.map((group) => group.padStart(4, '0')).join('')].map((nibble) => Number.parseInt(nibble, 16))
+    : undefined;
 }

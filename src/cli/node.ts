@@ -5,7 +5,7 @@
 import { hostname } from 'node:os';
 import type { Action, Outcome } from '../agent/actions.ts';
 import type { Memory } from '../agent/memory.ts';
-import { type ConfigState, ingressUnit, k3sUnit, watchedUnits, type World } from '../agent/world.ts';
+import { type ConfigState, ingressUnit, k3sUnit, type World, watchedUnits } from '../agent/world.ts';
 import type { Config } from '../config/schema.ts';
 import { secretPath } from '../config/secrets.ts';
 import { createCloud } from '../systems/cloud/cloud.ts';
@@ -53,9 +53,15 @@ export function openNode(options: NodeOptions): Node {
   const resolved = createResolved({ bus, wake });
   const systemd = createSystemd({ bus, wake, units: watchedUnits });
   const nginx = createNginx({ systemd });
-  const zerotier = createZeroTier({ tokenFile: options.zerotierTokenFile ?? credential(zerotierTokenCredential) });
+  const zerotier = createZeroTier({
+    tokenFile: options.zerotierTokenFile ?? credential(zerotierTokenCredential),
+  });
   let devices = new Set<string>();
-  const netlink = createNetlink({ wake, log, interesting: (name) => name.startsWith('zt') || devices.has(name) });
+  const netlink = createNetlink({
+    wake,
+    log,
+    interesting: (name) => name.startsWith('zt') || devices.has(name),
+  });
   let config = options.config;
   let k3s = k3sFilesOf(config);
   let cloud = cloudOf(config);
@@ -159,10 +165,11 @@ export function openNode(options: NodeOptions): Node {
 /** Names of the configured networks' interfaces, as told now or as remembered. */
 function devicesOf(config: Config, memory: Memory, reading: ZeroTierReading): Set<string> {
   const names = config.zerotier.networks.map(({ id }) => {
-    const told = reading.kind === 'answered' ? reading.networks.find((network) => network.id === id) : undefined;
-    return told?.portDeviceName || memory.networks[id]?.device;
+    const told =
+      reading.kind === 'answered' ? reading.networks.find((network) => network.id === id) : undefined;
+    return told?.portDeviceName || memory.networks[id]?.device || '';
   });
-  return new Set(names.filter((name) => name !== undefined && name !== ''));
+  return new Set(names.filter((name) => name !== ''));
 }
 
 /** The units that mooring drives, by role. */

@@ -12,14 +12,19 @@ import { paths } from './paths.ts';
 
 export async function preseedZeroTier(context: CliContext): Promise<number> {
   const loaded = await loadConfig(context.configFile);
-  const prefixes = loaded.kind === 'none' ? defaultInterfacePrefixBlacklist : loaded.config.zerotier.interfacePrefixBlacklist;
+  const prefixes =
+    loaded.kind === 'none'
+      ? defaultInterfacePrefixBlacklist
+      : loaded.config.zerotier.interfacePrefixBlacklist;
   try {
     const outcome = await preseedLocalConf({
       home: paths.zerotierHome,
       merge: (existing) => mergeLocalConf(existing, prefixes),
     });
     if (outcome.kind === 'invalid') {
-      context.complain(`${paths.zerotierHome}/local.conf is left alone, since it is no valid JSON: ${outcome.error}`);
+      context.complain(
+        `${paths.zerotierHome}/local.conf is left alone, since it is no valid JSON: ${outcome.error}`,
+      );
       return exitCode.notFine;
     }
     context.print(`local.conf: ${outcome.kind}`);

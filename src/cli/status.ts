@@ -32,7 +32,10 @@ export function describe(document: StatusDocument): readonly string[] {
     return `  ${marks[one.status] ?? one.status}  ${one.type.padEnd(width)}  ${one.reason}: ${one.message}${cause}`;
   });
   const networks = document.networks.map((network) => {
-    const where = network.ifindex === undefined ? 'no interface' : `${network.device} (ifindex ${network.ifindex}, MTU ${network.mtuBytes})`;
+    const where =
+      network.ifindex === undefined
+        ? 'no interface'
+        : `${network.device} (ifindex ${network.ifindex}, MTU ${network.mtuBytes})`;
     const flaps = `${network.flaps} flaps, ${network.outages} outages`;
     return `  ${network.id} ${network.name}: ${network.status}, ${where}, ${network.addresses.join(', ') || 'no address'}; ${flaps}`;
   });

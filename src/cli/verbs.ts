@@ -16,22 +16,42 @@ export interface Verb {
 }
 
 export const verbs: readonly Verb[] = [
-  { name: 'run', summary: 'run the daemon (what mooring.service does)', flags: {}, run: async (context) => (await import('./run.ts')).run(context) },
+  {
+    name: 'run',
+    summary: 'run the daemon (what mooring.service does)',
+    flags: {},
+    run: async (context) => (await import('./run.ts')).run(context),
+  },
   {
     name: 'status',
     summary: 'tell whether the node is moored, and what is missing  [--json]',
     flags: { json: { type: 'boolean' } },
     run: async (context) => (await import('./status.ts')).status(context),
   },
-  { name: 'check', summary: 'check the config, offline', flags: {}, run: async (context) => (await import('./check.ts')).check(context) },
-  { name: 'plan', summary: 'show what mooring would change now, and change nothing', flags: {}, run: async (context) => (await import('./plan.ts')).showPlan(context) },
+  {
+    name: 'check',
+    summary: 'check the config, offline',
+    flags: {},
+    run: async (context) => (await import('./check.ts')).check(context),
+  },
+  {
+    name: 'plan',
+    summary: 'show what mooring would change now, and change nothing',
+    flags: {},
+    run: async (context) => (await import('./plan.ts')).showPlan(context),
+  },
   {
     name: 'wait',
     summary: 'return when the node is moored  [--timeout 10m]',
     flags: { timeout: { type: 'string' } },
     run: async (context) => (await import('./wait.ts')).wait(context),
   },
-  { name: 'version', summary: 'print the version', flags: {}, run: async (context) => (await import('./version.ts')).showVersion(context) },
+  {
+    name: 'version',
+    summary: 'print the version',
+    flags: {},
+    run: async (context) => (await import('./version.ts')).showVersion(context),
+  },
   {
     name: 'preseed-zerotier',
     summary: "write the blacklist into local.conf before zerotier-one's first start",
@@ -58,5 +78,11 @@ export function usage(): string {
   const shown = verbs.filter((verb) => verb.isInternal !== true);
   const width = Math.max(...shown.map((verb) => verb.name.length));
   const lines = shown.map((verb) => `  ${verb.name.padEnd(width)}  ${verb.summary}`);
-  return ['usage: mooring VERB [--config FILE]', '', ...lines, '', 'Exit codes: 0 fine, 1 not fine, 2 usage, 78 bad config. See mooring(8).'].join('\n');
+  return [
+    'usage: mooring VERB [--config FILE]',
+    '',
+    ...lines,
+    '',
+    'Exit codes: 0 fine, 1 not fine, 2 usage, 78 bad config. See mooring(8).',
+  ].join('\n');
 }

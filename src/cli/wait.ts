@@ -11,7 +11,9 @@ const pollMs = 1_000;
 export async function wait(context: CliContext): Promise<number> {
   const timeoutMs = parseTimeout(context.flags['timeout']);
   if (timeoutMs === undefined) {
-    context.complain(`--timeout: found "${context.flags['timeout']}"; allowed: a duration such as 90s, 10m or 1h`);
+    context.complain(
+      `--timeout: found "${context.flags['timeout']}"; allowed: a duration such as 90s, 10m or 1h`,
+    );
     return exitCode.usage;
   }
   const deadlineMs = performance.now() + timeoutMs;

@@ -2,8 +2,9 @@
  * The HTTP server: the same pages on the unix socket and on TCP. It listens on loopback and the ZeroTier addresses, or
  * what the config says, and moves with them; an address that cannot be bound yet is tried again with the next pass.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+
 import { chmodSync, rmSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 
 /** What the pages show; asked at the moment of the request. */
 export interface HealthPages {
@@ -66,14 +67,20 @@ export function createHealthServer(pages: HealthPages): HealthServer {
 }
 
 function newServer(pages: HealthPages): Server {
-  const server = createServer({ requestTimeout: 5_000, headersTimeout: 5_000, keepAliveTimeout: 5_000 }, (request, response) => {
-    answer(pages, request, response).catch(() => response.destroy());
-  });
+  const server = createServer(
+    { requestTimeout: 5_000, headersTimeout: 5_000, keepAliveTimeout: 5_000 },
+    (request, response) => {
+      answer(pages, request, response).catch(() => response.destroy());
+    },
+  );
   server.maxConnections = 64;
   return server;
 }
 
-function listening(server: Server, where: { host: string; port: number } | { path: string }): Promise<Error | undefined> {
+function listening(
+  server: Server,
+  where: { host: string; port: number } | { path: string },
+): Promise<Error | undefined> {
   return new Promise((resolve) => {
     server.once('error', resolve);
     server.listen(where, () => {
@@ -112,7 +119,9 @@ async function answer(pages: HealthPages, request: IncomingMessage, response: Se
       return pages.isReady() ? send(200, plain, 'ready\n') : send(503, plain, 'not ready, see /status\n');
     case '/status': {
       const status = pages.status();
-      return status === undefined ? send(503, plain, 'starting\n') : send(200, 'application/json; charset=utf-8', status);
+      return status === undefined
+        ? send(503, plain, 'starting\n')
+        : send(200, 'application/json; charset=utf-8', status);
     }
     case '/metrics':
       return send(200, pages.metricsType, await pages.metrics());

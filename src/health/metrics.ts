@@ -29,10 +29,21 @@ export function createMetrics(version: string, busConnections: () => number): Me
   const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
     new Counter({ name, help, labelNames: [...labelNames], registers });
 
-  gauge('mooring_build_info', 'Version of mooring and of its runtime.', ['version', 'node']).set({ version, node: process.version }, 1);
+  gauge('mooring_build_info', 'Version of mooring and of its runtime.', ['version', 'node']).set(
+    { version, node: process.version },
+    1,
+  );
   const ready = gauge('mooring_ready', 'Whether the node is moored: 1 or 0.');
-  const condition = gauge('mooring_condition', 'Each condition has one series a status, 1 for the status that holds.', ['condition', 'status']);
-  const since = gauge('mooring_condition_since_timestamp_seconds', 'Unix time since the condition has its status.', ['condition']);
+  const condition = gauge(
+    'mooring_condition',
+    'Each condition has one series a status, 1 for the status that holds.',
+    ['condition', 'status'],
+  );
+  const since = gauge(
+    'mooring_condition_since_timestamp_seconds',
+    'Unix time since the condition has its status.',
+    ['condition'],
+  );
   const passes = counter('mooring_passes_total', 'Passes of the loop.');
   const passSeconds = new Histogram({
     name: 'mooring_pass_duration_seconds',
@@ -43,12 +54,31 @@ export function createMetrics(version: string, busConnections: () => number): Me
   const lastPass = gauge('mooring_last_pass_timestamp_seconds', 'Unix time of the newest pass.');
   const actions = counter('mooring_actions_total', 'Actions carried out.', ['stage', 'action', 'result']);
   const reloads = counter('mooring_config_loads_total', 'Configs read at start or SIGHUP.', ['result']);
-  const flaps = gauge('mooring_link_flaps_total', 'Times that the link went away or came back changed, since boot.', ['network_id']);
-  const outages = gauge('mooring_link_outages_total', 'Outages longer than k3s.restart.outage, since boot.', ['network_id']);
-  const info = gauge('mooring_interface_info', 'The interface of each network.', ['network_id', 'interface', 'ifindex']);
+  const flaps = gauge(
+    'mooring_link_flaps_total',
+    'Times that the link went away or came back changed, since boot.',
+    ['network_id'],
+  );
+  const outages = gauge('mooring_link_outages_total', 'Outages longer than k3s.restart.outage, since boot.', [
+    'network_id',
+  ]);
+  const info = gauge('mooring_interface_info', 'The interface of each network.', [
+    'network_id',
+    'interface',
+    'ifindex',
+  ]);
   const mtu = gauge('mooring_interface_mtu_bytes', 'MTU of the interface of each network.', ['network_id']);
-  const restarts = gauge('mooring_unit_restarts_total', 'Starts and restarts of units that mooring asked for, since boot.', ['unit', 'reason']);
-  const node = gauge('mooring_node_info', 'What the cloud tells about the node.', ['provider', 'region', 'zone', 'instance_type']);
+  const restarts = gauge(
+    'mooring_unit_restarts_total',
+    'Starts and restarts of units that mooring asked for, since boot.',
+    ['unit', 'reason'],
+  );
+  const node = gauge('mooring_node_info', 'What the cloud tells about the node.', [
+    'provider',
+    'region',
+    'zone',
+    'instance_type',
+  ]);
   processMetrics(registry, busConnections);
 
   return {
@@ -56,7 +86,8 @@ export function createMetrics(version: string, busConnections: () => number): Me
     observePass(document, result, _world, pass) {
       ready.set(document.ready ? 1 : 0);
       for (const one of result.conditions) {
-        for (const status of statuses) condition.set({ condition: one.type, status }, one.status === status ? 1 : 0);
+        for (const status of statuses)
+          condition.set({ condition: one.type, status }, one.status === status ? 1 : 0);
         since.set({ condition: one.type }, one.sinceMs / 1000);
       }
       passes.inc();

@@ -31,11 +31,13 @@ export function createNotifier(environment: NodeJS.ProcessEnv, warn: (message: s
       await send();
       warned = false;
     } catch (error) {
-      if (!warned) warn(`systemd could not be notified: ${error instanceof Error ? error.message : String(error)}`);
+      if (!warned)
+        warn(`systemd could not be notified: ${error instanceof Error ? error.message : String(error)}`);
       warned = true;
     }
   }
-  const raw = (...words: string[]) => guarded(() => execa('systemd-notify', words, { stdio: 'ignore', timeout: deadlineMs }));
+  const raw = (...words: string[]) =>
+    guarded(() => execa('systemd-notify', words, { stdio: 'ignore', timeout: deadlineMs }));
 
   return {
     watchdogIntervalMs: isOn && watchdogUs > 0 ? Math.floor(watchdogUs / 2000) : undefined,

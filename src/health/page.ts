@@ -1,16 +1,25 @@
 /** The page for people at `/`. Every value is escaped; it works without scripts. */
 import type { StatusDocument } from './status.ts';
 
-const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-const escape = (text: string) => text.replace(/[&<>"']/g, (character) => entities[character] ?? '');
+const entities: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+const escapeHtml = (text: string) => text.replace(/[&<>"']/g, (character) => entities[character] ?? '');
 
 /** The whole document. */
 export function statusPage(document: StatusDocument | undefined): string {
-  const title = document === undefined ? 'mooring: starting' : `${document.hostname}: ${document.ready ? 'moored' : 'not moored'}`;
+  const title =
+    document === undefined
+      ? 'mooring: starting'
+      : `${document.hostname}: ${document.ready ? 'moored' : 'not moored'}`;
   const rows = (document?.conditions ?? [])
     .map(
       (one) =>
-        `<tr class="${one.status}"><td>${escape(one.type)}</td><td>${one.status}</td><td>${escape(one.reason)}</td><td>${escape(one.message)}</td><td>${escape(one.since)}</td></tr>`,
+        `<tr class="${one.status}"><td>${escapeHtml(one.type)}</td><td>${one.status}</td><td>${escapeHtml(one.reason)}</td><td>${escapeHtml(one.message)}</td><td>${escapeHtml(one.since)}</td></tr>`,
     )
     .join('\n');
   return `<!doctype html>
@@ -18,7 +27,7 @@ export function statusPage(document: StatusDocument | undefined): string {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>${escape(title)}</title>
+<title>${escapeHtml(title)}</title>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff }
 table { border-collapse: collapse } td, th { padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
@@ -26,15 +35,15 @@ tr.true td:nth-child(2) { color: #176f2c } tr.false td:nth-child(2) { color: #b3
 </style>
 </head>
 <body>
-<h1>${escape(title)}</h1>
-<p>${escape(document?.sentence ?? 'the first pass is under way')}</p>
+<h1>${escapeHtml(title)}</h1>
+<p>${escapeHtml(document?.sentence ?? 'the first pass is under way')}</p>
 <table>
 <thead><tr><th>Condition</th><th>Status</th><th>Reason</th><th>Message</th><th>Since</th></tr></thead>
 <tbody>
 ${rows}
 </tbody>
 </table>
-<p>mooring ${escape(document?.version ?? '')}: <a href="/status">status</a>, <a href="/metrics">metrics</a></p>
+<p>mooring ${escapeHtml(document?.version ?? '')}: <a href="/status">status</a>, <a href="/metrics">metrics</a></p>
 </body>
 </html>
 `;

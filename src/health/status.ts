@@ -31,14 +31,25 @@ export interface StatusDocument {
   readonly zerotierAddress: string | undefined;
   readonly conditions: readonly PublishedCondition[];
   readonly networks: readonly PublishedNetwork[];
-  readonly k3s: { readonly state: string; readonly nodeIp: string | undefined; readonly restarts: Readonly<Record<string, number>> };
+  readonly k3s: {
+    readonly state: string;
+    readonly nodeIp: string | undefined;
+    readonly restarts: Readonly<Record<string, number>>;
+  };
   readonly ingress: { readonly state: string; readonly generation: string | undefined };
   readonly cloud: Readonly<Record<string, string>>;
 }
 
 /** Builds the document of one pass. */
-export function statusDocument(result: Plan, world: World, version: string, units: { k3s: string; ingress: string }): StatusDocument {
-  const ready = result.conditions.some((condition) => condition.type === 'Ready' && condition.status === 'true');
+export function statusDocument(
+  result: Plan,
+  world: World,
+  version: string,
+  units: { k3s: string; ingress: string },
+): StatusDocument {
+  const ready = result.conditions.some(
+    (condition) => condition.type === 'Ready' && condition.status === 'true',
+  );
   const states = world.units.kind === 'answered' ? world.units.units : {};
   return {
     version,
@@ -47,14 +58,20 @@ export function statusDocument(result: Plan, world: World, version: string, unit
     sentence: sentenceOf(result, ready),
     hostname: world.hostname,
     zerotierAddress: world.zerotier.kind === 'answered' ? world.zerotier.address : undefined,
-    conditions: result.conditions.map(({ sinceMs, ...condition }) => ({ ...condition, since: new Date(sinceMs).toISOString() })),
+    conditions: result.conditions.map(({ sinceMs, ...condition }) => ({
+      ...condition,
+      since: new Date(sinceMs).toISOString(),
+    })),
     networks: Object.keys(result.links).map((id) => networkOf(id, result, world)),
     k3s: {
       state: states[units.k3s]?.activeState ?? 'unknown',
       nodeIp: result.readyAddresses[0],
       restarts: restartsOf(result.memory),
     },
-    ingress: { state: states[units.ingress]?.activeState ?? 'unknown', generation: world.ingress.servingGeneration },
+    ingress: {
+      state: states[units.ingress]?.activeState ?? 'unknown',
+      generation: world.ingress.servingGeneration,
+    },
     cloud: cloudOf(world),
   };
 }
@@ -65,7 +82,8 @@ function restartsOf(memory: Memory): Readonly<Record<string, number>> {
 }
 
 function networkOf(id: string, result: Plan, world: World): PublishedNetwork {
-  const reading = world.zerotier.kind === 'answered' ? world.zerotier.networks.find((one) => one.id === id) : undefined;
+  const reading =
+    world.zerotier.kind === 'answered' ? world.zerotier.networks.find((one) => one.id === id) : undefined;
   const device = reading?.portDeviceName ?? result.memory.networks[id]?.device ?? '';
   const link = world.links[device];
   const remembered = result.memory.links[id];

@@ -23,6 +23,7 @@ export function virtualShell(parts: {
   readonly onPublish?: (shell: VirtualShell) => void;
 }): VirtualShell {
   const config = parts.config ?? aConfig();
+  let sleeps = 0;
   const shell: VirtualShell = {
     nowMs: 100_000,
     applied: [],
@@ -45,6 +46,9 @@ export function virtualShell(parts: {
       parts.onPublish?.(shell);
     },
     async sleepUntil(monoMs, signal) {
+      sleeps += 1;
+      if (sleeps > 10_000)
+        throw new Error(`the loop was never ended; its last words: ${shell.logged.at(-1)}`);
       if (!signal.aborted) shell.nowMs = Math.max(shell.nowMs, monoMs);
       await new Promise((resolve) => setImmediate(resolve));
     },

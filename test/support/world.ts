@@ -33,7 +33,9 @@ export function aNetwork(overrides: Partial<ZeroTierNetwork> = {}): ZeroTierNetw
   };
 }
 
-export function zerotierAnswers(overrides: Partial<Extract<ZeroTierReading, { kind: 'answered' }>> = {}): ZeroTierReading {
+export function zerotierAnswers(
+  overrides: Partial<Extract<ZeroTierReading, { kind: 'answered' }>> = {},
+): ZeroTierReading {
   return {
     kind: 'answered',
     address: '40c95ab4df',
@@ -48,7 +50,15 @@ export function zerotierAnswers(overrides: Partial<Extract<ZeroTierReading, { ki
 }
 
 export function aLink(overrides: Partial<Link> = {}): Link {
-  return { name: device, ifindex: 7, up: true, mtuBytes: 2800, parentIfindex: 7, addresses: ['10.45.0.7/24'], ...overrides };
+  return {
+    name: device,
+    ifindex: 7,
+    up: true,
+    mtuBytes: 2800,
+    parentIfindex: 7,
+    addresses: ['10.45.0.7/24'],
+    ...overrides,
+  };
 }
 
 export function aUnit(overrides: Partial<UnitReading> = {}): UnitReading {
@@ -83,9 +93,12 @@ export function aWorld(overrides: Partial<World> = {}): World {
     zerotier: zerotierAnswers(),
     links: { [device]: aLink() },
     dns: { kind: 'present', links: {}, resolvConfMode: 'stub' },
-    units: units({ activeState: 'inactive', invocationId: '' }, { activeState: 'inactive', invocationId: '' }),
+    units: units(
+      { activeState: 'inactive', invocationId: '' },
+      { activeState: 'inactive', invocationId: '' },
+    ),
     k3s: { binary: '1:1:1', config: { kind: 'absent' }, token: { kind: 'present', copyInSync: true } },
-    ingress: { installed: true, config: { kind: 'absent' }, servingGeneration: undefined },
+    ingress: { installed: true, ipv6: true, config: { kind: 'absent' }, servingGeneration: undefined },
     cloud: { kind: 'none' },
     ...overrides,
   };

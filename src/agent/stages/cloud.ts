@@ -12,11 +12,16 @@ export function cloudFinding(reading: CloudReading): Finding {
     case 'none':
       return isTrue('NoCloud', 'no cloud is asked for facts (none detected, or node.cloud is none)');
     case 'unavailable':
-      return isFalse('NoAnswer', `the metadata service of ${reading.provider} does not answer: ${reading.error}`);
+      return isFalse(
+        'NoAnswer',
+        `the metadata service of ${reading.provider} does not answer: ${reading.error}`,
+      );
     case 'known': {
       const { provider, instanceId, region } = reading.facts;
       const what = `${provider} instance ${instanceId}${region === undefined ? '' : ` in ${region}`}`;
-      return reading.stale === undefined ? isTrue('Known', what) : isUnknown('Stale', `${what}, from an earlier answer: ${reading.stale}`);
+      return reading.stale === undefined
+        ? isTrue('Known', what)
+        : isUnknown('Stale', `${what}, from an earlier answer: ${reading.stale}`);
     }
     default:
       return reading satisfies never;

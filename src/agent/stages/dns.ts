@@ -14,16 +14,25 @@ import { earliest, isFalse, isTrue, isUnknown, type StageInput, type StageResult
 const missingResolved =
   'systemd-resolved cannot be used; install and start it: apt install systemd-resolved && systemctl enable --now systemd-resolved';
 
-export function dnsStage(input: StageInput): StageResult & { readonly findings: { readonly DnsConfigured: Finding } } {
+export function dnsStage(
+  input: StageInput,
+): StageResult & { readonly findings: { readonly DnsConfigured: Finding } } {
   const { dns } = input.world;
   if (dns.kind === 'absent') {
     const finding = isFalse('ResolvedMissing', `${missingResolved} (${dns.error})`);
-    return { actions: [], memory: input.memory, wakeAtMs: input.now.monoMs + 5_000, findings: { DnsConfigured: finding } };
+    return {
+      actions: [],
+      memory: input.memory,
+      wakeAtMs: input.now.monoMs + 5_000,
+      findings: { DnsConfigured: finding },
+    };
   }
   const parts = input.config.zerotier.networks.map((network) => networkDns(input, network, dns.links));
   const findings = parts.map((part) => part.finding);
   const finding =
-    findings.find((one) => one.status === 'false') ?? findings.find((one) => one.status === 'unknown') ?? findings[0];
+    findings.find((one) => one.status === 'false') ??
+    findings.find((one) => one.status === 'unknown') ??
+    findings[0];
   return {
     actions: parts.flatMap((part) => part.actions),
     memory: parts.reduce((memory, part) => part.remember(memory), input.memory),
@@ -41,7 +50,11 @@ interface Part {
 
 const nothing = { actions: [], remember: (memory: Memory) => memory, wakeAtMs: undefined } as const;
 
-function networkDns(input: StageInput, network: NetworkConfig, current: Readonly<Record<number, LinkDns>>): Part {
+function networkDns(
+  input: StageInput,
+  network: NetworkConfig,
+  current: Readonly<Record<number, LinkDns>>,
+): Part {
   const known = input.memory.networks[network.id];
   const link = known === undefined ? undefined : input.world.links[known.device];
   if (known === undefined || link === undefined) {
@@ -57,8 +70,12 @@ function networkDns(input: StageInput, network: NetworkConfig, current: Readonly
     const servers = want.servers.join(', ');
     return {
       ...nothing,
-      remember: (memory) => forgetOthers(cleared({ ...memory, dnsSet: { ...memory.dnsSet, [device]: ifindex } }, [key]), key),
-      finding: isTrue('InForce', `${device} (ifindex ${ifindex}) asks ${servers} for ${domainNames(want.domains)}`),
+      remember: (memory) =>
+        forgetOthers(cleared({ ...memory, dnsSet: { ...memory.dnsSet, [device]: ifindex } }, [key]), key),
+      finding: isTrue(
+        'InForce',
+        `${device} (ifindex ${ifindex}) asks ${servers} for ${domainNames(want.domains)}`,
+      ),
     };
   }
   const attempt = input.memory.attempts[key];
@@ -67,16 +84,28 @@ function networkDns(input: StageInput, network: NetworkConfig, current: Readonly
     actions: mayTry(attempt, input.now.monoMs) ? [action] : [],
     remember: (memory) => memory,
     wakeAtMs: attempt === undefined ? undefined : Math.max(attempt.notBeforeMs, input.now.monoMs + 200),
-    finding: isFalse('NotInForce', `resolved does not have the DNS of ${device} (ifindex ${ifindex}) yet${why}`),
+    finding: isFalse(
+      'NotInForce',
+      `resolved does not have the DNS of ${device} (ifindex ${ifindex}) yet${why}`,
+    ),
   };
 }
 
 /** Nothing is wanted on the link: what mooring set earlier is taken back. */
-function unwanted(input: StageInput, device: string, ifindex: number, found: LinkDns | undefined, network: NetworkConfig): Part {
+function unwanted(
+  input: StageInput,
+  device: string,
+  ifindex: number,
+  found: LinkDns | undefined,
+  network: NetworkConfig,
+): Part {
   const finding =
     network.dns === 'none'
       ? isTrue('Off', `zerotier.networks[].dns is none for ${network.id}`)
-      : isTrue('NothingPushed', `network ${network.id} pushes no DNS; set zerotier.networks[].dns where it should have one`);
+      : isTrue(
+          'NothingPushed',
+          `network ${network.id} pushes no DNS; set zerotier.networks[].dns where it should have one`,
+        );
   const isOurs = input.memory.dnsSet[device] === ifindex;
   if (!isOurs || found === undefined) return { ...nothing, finding };
   const action: Action = { do: 'dns.revert', device, ifindex };
@@ -98,10 +127,15 @@ export function wantedDns(spec: NetworkConfig['dns'], known: RememberedNetwork):
   if (servers.length === 0) return undefined;
   const named = spec === 'auto' ? [known.dns.domain] : spec.domains;
   const reverse = spec === 'auto' || spec.reverseZones ? known.assignedAddresses.flatMap(reverseZones) : [];
-  const domains = [...named.filter((name) => name !== '').map(parseDomain), ...reverse.map((name) => ({ name, routingOnly: true }))];
+  const domains = [
+    ...named.filter((name) => name !== '').map(parseDomain),
+    ...reverse.map((name) => ({ name, routingOnly: true })),
+  ];
   return {
     servers: [...new Set(servers)],
-    domains: domains.filter((domain, index) => domains.findIndex((other) => other.name === domain.name) === index),
+    domains: domains.filter(
+      (domain, index) => domains.findIndex((other) => other.name === domain.name) === index,
+    ),
     defaultRoute: spec === 'auto' ? false : spec.defaultRoute,
   };
 }
@@ -109,12 +143,19 @@ export function wantedDns(spec: NetworkConfig['dns'], known: RememberedNetwork):
 /** resolved's notation: a leading `~` routes a domain without searching it. Names are kept without a trailing dot. */
 function parseDomain(text: string): DnsDomain {
   const name = text.replace(/^~/, '');
-  return { name: name === '.' ? '.' : name.replace(/\.$/, '').toLowerCase(), routingOnly: text.startsWith('~') };
+  return {
+    name: name === '.' ? '.' : name.replace(/\.$/, '').toLowerCase(),
+    routingOnly: text.startsWith('~'),
+  };
 }
 
 /** Order of servers counts (resolved starts with the first); order of domains does not. */
 export function sameDns(left: LinkDns, right: LinkDns): boolean {
-  const domains = (dns: LinkDns) => dns.domains.map((domain) => `${domain.routingOnly ? '~' : ''}${domain.name}`).sort().join(' ');
+  const domains = (dns: LinkDns) =>
+    dns.domains
+      .map((domain) => `${domain.routingOnly ? '~' : ''}${domain.name}`)
+      .sort()
+      .join(' ');
   return (
     left.servers.join(' ') === right.servers.join(' ') &&
     domains(left) === domains(right) &&
@@ -123,5 +164,8 @@ export function sameDns(left: LinkDns, right: LinkDns): boolean {
 }
 
 function domainNames(domains: readonly DnsDomain[]): string {
-  return domains.map((domain) => (domain.routingOnly ? `~${domain.name}` : domain.name)).join(', ') || 'no domain of its own';
+  return (
+    domains.map((domain) => (domain.routingOnly ? `~${domain.name}` : domain.name)).join(', ') ||
+    'no domain of its own'
+  );
 }

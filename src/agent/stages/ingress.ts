@@ -18,7 +18,12 @@ const reloadPatienceMs = 5_000;
 
 export function ingressStage(input: StageInput): Result {
   const { world, config, memory, now } = input;
-  const answer = (finding: Finding, wakeAtMs?: number, actions: readonly Action[] = [], next: Memory = memory): Result => ({
+  const answer = (
+    finding: Finding,
+    wakeAtMs?: number,
+    actions: readonly Action[] = [],
+    next: Memory = memory,
+  ): Result => ({
     actions,
     memory: next,
     wakeAtMs,
@@ -28,7 +33,10 @@ export function ingressStage(input: StageInput): Result {
   const due = (action: Action): readonly Action[] => (mayTry(attemptOf(action), now.monoMs) ? [action] : []);
 
   if (world.units.kind === 'unreachable') {
-    return answer(isUnknown('SystemdAway', `systemd cannot be asked: ${world.units.error}`), now.monoMs + 1_000);
+    return answer(
+      isUnknown('SystemdAway', `systemd cannot be asked: ${world.units.error}`),
+      now.monoMs + 1_000,
+    );
   }
   const unit = world.units.units[ingressUnit];
   if (unit === undefined || unit.loadState === 'not-found') {
@@ -36,16 +44,25 @@ export function ingressStage(input: StageInput): Result {
   }
   if (config.ingress.length === 0) {
     const stop: Action = { do: 'unit.stop', unit: ingressUnit };
-    return answer(isTrue('NotWanted', 'no ingress is configured'), undefined, unit.activeState === 'active' ? due(stop) : []);
+    return answer(
+      isTrue('NotWanted', 'no ingress is configured'),
+      undefined,
+      unit.activeState === 'active' ? due(stop) : [],
+    );
   }
   if (unit.loadState === 'masked') {
-    return answer(isFalse('UnitMasked', `${ingressUnit} is masked, so mooring leaves it alone: systemctl unmask ${ingressUnit}`));
+    return answer(
+      isFalse(
+        'UnitMasked',
+        `${ingressUnit} is masked, so mooring leaves it alone: systemctl unmask ${ingressUnit}`,
+      ),
+    );
   }
   if (!world.ingress.installed) {
     const message = 'nginx or its stream module is missing: apt install nginx-light libnginx-mod-stream';
     return answer(isFalse('NginxMissing', message), now.monoMs + 10_000);
   }
-  const wanted = renderNginxConf(config.ingress);
+  const wanted = renderNginxConf(config.ingress, { ipv6: world.ingress.ipv6 });
   const isInstalled = world.ingress.config.kind === 'present' && world.ingress.config.text === wanted.text;
   const replace: Action = { do: 'ingress.replace', text: wanted.text, generation: wanted.generation };
   if (!isInstalled) {
@@ -69,13 +86,19 @@ function serving(
   due: (action: Action) => readonly Action[],
 ): Result {
   const { memory, now, world } = input;
-  const start: Action = { do: 'unit.start', unit: ingressUnit, reason: unit.activeState === 'failed' ? 'failed' : 'start' };
+  const start: Action = {
+    do: 'unit.start',
+    unit: ingressUnit,
+    reason: unit.activeState === 'failed' ? 'failed' : 'start',
+  };
   const reload: Action = { do: 'unit.reload', unit: ingressUnit };
   switch (unit.activeState) {
     case 'active':
     case 'reloading': {
       if (world.ingress.servingGeneration === generation) {
-        const ports = input.config.ingress.map((entry) => `${entry.name} on ${entry.listen}/${entry.protocol}`).join(', ');
+        const ports = input.config.ingress
+          .map((entry) => `${entry.name} on ${entry.listen}/${entry.protocol}`)
+          .join(', ');
         const next = cleared(memory, [actionKey(start), actionKey(reload)]);
         return answer(isTrue('Serving', `nginx serves ${ports}`), undefined, [], next);
       }
@@ -83,13 +106,19 @@ function serving(
       const isFresh = attempt === undefined || now.monoMs - attempt.lastMs < reloadPatienceMs;
       const finding = isFresh
         ? isFalse('Reloading', 'nginx is taking over the new config')
-        : isFalse('ReloadRefused', `nginx keeps serving its former config; see journalctl -u ${ingressUnit} (a port in use?)`);
+        : isFalse(
+            'ReloadRefused',
+            `nginx keeps serving its former config; see journalctl -u ${ingressUnit} (a port in use?)`,
+          );
       return answer(finding, now.monoMs + (isFresh ? 250 : 2_000), due(reload));
     }
     case 'inactive':
     case 'failed': {
       const state = unit.activeState === 'failed' ? 'failed' : 'not running';
-      const finding = isFalse('NotRunning', `nginx is ${state} (${unit.result}); see journalctl -u ${ingressUnit}`);
+      const finding = isFalse(
+        'NotRunning',
+        `nginx is ${state} (${unit.result}); see journalctl -u ${ingressUnit}`,
+      );
       return answer(finding, now.monoMs + 1_000, unit.job === undefined ? due(start) : []);
     }
     default:

@@ -33,10 +33,14 @@ export function k3sStage(input: StageInput, links: Readonly<Record<string, LinkS
   const networkId = config.k3s.network ?? config.zerotier.networks[0]?.id ?? '';
   const link = links[networkId];
   const wanted = link?.kind === 'ready' ? wantedConfig(input, link) : undefined;
-  const epoch = link?.kind === 'ready' && wanted !== undefined ? epochOf(input, networkId, link, wanted) : undefined;
+  const epoch =
+    link?.kind === 'ready' && wanted !== undefined ? epochOf(input, networkId, link, wanted) : undefined;
   const installed =
     world.k3s.binary === undefined
-      ? isFalse('BinaryMissing', `there is no executable ${config.k3s.binary}; put the k3s binary there (mode 0755)`)
+      ? isFalse(
+          'BinaryMissing',
+          `there is no executable ${config.k3s.binary}; put the k3s binary there (mode 0755)`,
+        )
       : isTrue('Installed', `${config.k3s.binary} is there`);
   const files = fileActions(input, wanted);
   if (world.units.kind === 'unreachable') {
@@ -46,7 +50,10 @@ export function k3sStage(input: StageInput, links: Readonly<Record<string, LinkS
   }
   const unit = world.units.units[k3sUnit];
   const memory = adopt(input.memory, unit, epoch, input);
-  const step = decide({ ...input, memory }, { unit, link, epoch, filesOpen: files.length > 0 || wanted === undefined });
+  const step = decide(
+    { ...input, memory },
+    { unit, link, epoch, filesOpen: files.length > 0 || wanted === undefined },
+  );
   return {
     actions: [...files, ...step.actions],
     memory: step.memory,
@@ -96,8 +103,14 @@ function fileActions(input: StageInput, wanted: string | undefined): readonly Ac
  * already there (mooring's memory is gone, or systemd restarted it) is taken for bound to the current link, but to the
  * config that is on disk.
  */
-function adopt(memory: Memory, unit: UnitReading | undefined, epoch: Epoch | undefined, input: StageInput): Memory {
-  if (unit === undefined || unit.invocationId === '' || !['active', 'activating'].includes(unit.activeState)) return memory;
+function adopt(
+  memory: Memory,
+  unit: UnitReading | undefined,
+  epoch: Epoch | undefined,
+  input: StageInput,
+): Memory {
+  if (unit === undefined || unit.invocationId === '' || !['active', 'activating'].includes(unit.activeState))
+    return memory;
   if (memory.bound?.invocationId === unit.invocationId) return memory;
   const onDisk = input.world.k3s.config.kind === 'present' ? input.world.k3s.config.text : '';
   const under = memory.pending ?? (epoch === undefined ? undefined : { ...epoch, config: onDisk });
@@ -117,31 +130,50 @@ interface Step extends StageResult {
 }
 
 function decide(input: StageInput, { unit, link, epoch, filesOpen }: Situation): Step {
-  const stay = (finding: Finding, wakeAtMs?: number): Step => ({ actions: [], memory: input.memory, wakeAtMs, finding });
+  const stay = (finding: Finding, wakeAtMs?: number): Step => ({
+    actions: [],
+    memory: input.memory,
+    wakeAtMs,
+    finding,
+  });
   if (unit === undefined || unit.loadState === 'not-found') {
     return stay(isFalse('UnitMissing', `${k3sUnit} is not there; reinstall the mooring package`));
   }
   if (unit.loadState === 'masked') {
-    return stay(isFalse('UnitMasked', `${k3sUnit} is masked, so mooring leaves it alone: systemctl unmask ${k3sUnit}`));
+    return stay(
+      isFalse('UnitMasked', `${k3sUnit} is masked, so mooring leaves it alone: systemctl unmask ${k3sUnit}`),
+    );
   }
   const runs = unit.activeState === 'active' || unit.activeState === 'reloading';
   const starts = unit.activeState === 'activating';
   const state = unitFinding(unit, input.config.k3s.server);
   if (unit.activeState === 'deactivating') return stay(state, input.now.monoMs + 1_000);
   if (input.world.k3s.token.kind === 'missing' && !runs) {
-    return stay(isFalse('TokenMissing', `the k3s token cannot be read: ${input.world.k3s.token.error}`), input.now.monoMs + 5_000);
+    return stay(
+      isFalse('TokenMissing', `the k3s token cannot be read: ${input.world.k3s.token.error}`),
+      input.now.monoMs + 5_000,
+    );
   }
-  if (input.world.k3s.binary === undefined) return stay(runs ? state : isFalse('BinaryMissing', 'k3s is not installed'));
+  if (input.world.k3s.binary === undefined)
+    return stay(runs ? state : isFalse('BinaryMissing', 'k3s is not installed'));
   if (link?.kind !== 'ready' || epoch === undefined) {
     return stay(runs ? state : isFalse('WaitingForLink', 'k3s is started once the link carries its address'));
   }
   const reason = whyStart(input.memory, unit, epoch);
-  const settled: Memory = runs ? cleared(input.memory, [`unit.start:${k3sUnit}`, `unit.restart:${k3sUnit}`]) : input.memory;
-  if (reason === undefined) return { ...stay(state, starts ? input.now.monoMs + 2_000 : undefined), memory: settled };
-  if (filesOpen) return stay(runs || starts ? state : isFalse('WritingConfig', 'its config is being written'));
-  if (!link.settled) return stay(runs || starts ? state : isFalse('Settling', 'the link is ready; waiting for it to settle'));
+  const settled: Memory = runs
+    ? cleared(input.memory, [`unit.start:${k3sUnit}`, `unit.restart:${k3sUnit}`])
+    : input.memory;
+  if (reason === undefined)
+    return { ...stay(state, starts ? input.now.monoMs + 2_000 : undefined), memory: settled };
+  if (filesOpen)
+    return stay(runs || starts ? state : isFalse('WritingConfig', 'its config is being written'));
+  if (!link.settled)
+    return stay(runs || starts ? state : isFalse('Settling', 'the link is ready; waiting for it to settle'));
   if (waitsForCloud(input, runs || starts)) {
-    return stay(isFalse('WaitingForCloud', 'waiting for the cloud to tell the external address'), input.now.monoMs + 500);
+    return stay(
+      isFalse('WaitingForCloud', 'waiting for the cloud to tell the external address'),
+      input.now.monoMs + 500,
+    );
   }
   return startOrWait(input, runs || starts ? 'unit.restart' : 'unit.start', reason, state);
 }
@@ -165,12 +197,21 @@ function waitsForCloud(input: StageInput, isRunning: boolean): boolean {
 }
 
 /** Acts within the budget, or says when the next try is. */
-function startOrWait(input: StageInput, verb: 'unit.start' | 'unit.restart', reason: RestartReason, state: Finding): Step {
+function startOrWait(
+  input: StageInput,
+  verb: 'unit.start' | 'unit.restart',
+  reason: RestartReason,
+  state: Finding,
+): Step {
   const { memory, now } = input;
   const policy = budgetPolicy(input);
   const action: Action = { do: verb, unit: k3sUnit, reason };
   const attempt = memory.attempts[actionKey(action)];
-  const allowedMs = nextAllowedMs(memory.budgets[k3sUnit] ?? fullBudget(policy, now.monoMs), policy, now.monoMs);
+  const allowedMs = nextAllowedMs(
+    memory.budgets[k3sUnit] ?? fullBudget(policy, now.monoMs),
+    policy,
+    now.monoMs,
+  );
   const guardMs = attempt === undefined ? 0 : attempt.lastMs + 3_000;
   const atMs = Math.max(allowedMs, guardMs);
   if (atMs <= now.monoMs) {
@@ -194,11 +235,20 @@ function unitFinding(unit: UnitReading, server: string): Finding {
       return isTrue('Running', `${k3sUnit} is running and joined${status}`);
     case 'activating':
       return unit.subState === 'auto-restart'
-        ? isFalse('Crashed', `${k3sUnit} ended (${unit.result}) and systemd restarts it; see journalctl -u ${k3sUnit}`)
-        : isFalse('Joining', `${k3sUnit} runs but has not joined ${server} yet${status}; is the server up, and the token right?`);
+        ? isFalse(
+            'Crashed',
+            `${k3sUnit} ended (${unit.result}) and systemd restarts it; see journalctl -u ${k3sUnit}`,
+          )
+        : isFalse(
+            'Joining',
+            `${k3sUnit} runs but has not joined ${server} yet${status}; is the server up, and the token right?`,
+          );
     case 'failed':
       return isFalse('Failed', `${k3sUnit} failed (${unit.result}); see journalctl -u ${k3sUnit}`);
     default:
-      return isFalse('NotRunning', `${k3sUnit} is ${unit.activeState}${unit.result === 'success' ? '' : ` (${unit.result})`}`);
+      return isFalse(
+        'NotRunning',
+        `${k3sUnit} is ${unit.activeState}${unit.result === 'success' ? '' : ` (${unit.result})`}`,
+      );
   }
 }

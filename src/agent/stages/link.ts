@@ -9,9 +9,24 @@ import { isFalse, isTrue, isUnknown, type StageInput, type StageResult } from '.
 
 /** A network's link now. `unknown`: nobody can say, so nothing may be concluded from it. */
 export type LinkState =
-  | { readonly kind: 'ready'; readonly link: Link; readonly addresses: readonly string[]; readonly settled: boolean }
-  | { readonly kind: 'not-ready'; readonly reason: string; readonly message: string; readonly link: Link | undefined }
-  | { readonly kind: 'unknown'; readonly reason: string; readonly message: string; readonly link: Link | undefined };
+  | {
+      readonly kind: 'ready';
+      readonly link: Link;
+      readonly addresses: readonly string[];
+      readonly settled: boolean;
+    }
+  | {
+      readonly kind: 'not-ready';
+      readonly reason: string;
+      readonly message: string;
+      readonly link: Link | undefined;
+    }
+  | {
+      readonly kind: 'unknown';
+      readonly reason: string;
+      readonly message: string;
+      readonly link: Link | undefined;
+    };
 
 export interface LinkResult extends StageResult {
   readonly findings: { readonly LinkReady: Finding };
@@ -48,20 +63,42 @@ function judge(input: StageInput, memory: Memory, id: string): LinkState {
   const { zerotier, links } = input.world;
   const known = memory.networks[id];
   const link = known === undefined ? undefined : links[known.device];
-  if (known === undefined) return { kind: 'not-ready', reason: 'NoInterface', message: `network ${id} has no interface yet`, link };
+  if (known === undefined)
+    return { kind: 'not-ready', reason: 'NoInterface', message: `network ${id} has no interface yet`, link };
   if (link === undefined) {
-    return { kind: 'not-ready', reason: 'InterfaceMissing', message: `interface ${known.device} does not exist`, link };
+    return {
+      kind: 'not-ready',
+      reason: 'InterfaceMissing',
+      message: `interface ${known.device} does not exist`,
+      link,
+    };
   }
-  if (!link.up) return { kind: 'not-ready', reason: 'InterfaceDown', message: `interface ${link.name} is down`, link };
+  if (!link.up)
+    return { kind: 'not-ready', reason: 'InterfaceDown', message: `interface ${link.name} is down`, link };
   if (zerotier.kind !== 'answered') {
-    return { kind: 'unknown', reason: 'ZeroTierAway', message: `${link.name} is up, but zerotier-one cannot be asked`, link };
+    return {
+      kind: 'unknown',
+      reason: 'ZeroTierAway',
+      message: `${link.name} is up, but zerotier-one cannot be asked`,
+      link,
+    };
   }
   const network = zerotier.networks.find((candidate) => candidate.id === id);
   if (network === undefined) {
-    return { kind: 'unknown', reason: 'NotListed', message: `zerotier-one does not list network ${id} at the moment`, link };
+    return {
+      kind: 'unknown',
+      reason: 'NotListed',
+      message: `zerotier-one does not list network ${id} at the moment`,
+      link,
+    };
   }
   if (network.status !== 'OK') {
-    return { kind: 'not-ready', reason: 'NotAuthorized', message: `network ${id} is ${network.status}`, link };
+    return {
+      kind: 'not-ready',
+      reason: 'NotAuthorized',
+      message: `network ${id} is ${network.status}`,
+      link,
+    };
   }
   const assigned = network.assignedAddresses;
   if (assigned.length === 0) {
@@ -70,7 +107,12 @@ function judge(input: StageInput, memory: Memory, id: string): LinkState {
   }
   const missing = assigned.filter((address) => !link.addresses.includes(address));
   if (missing.length > 0) {
-    return { kind: 'not-ready', reason: 'AddressMissing', message: `${link.name} lacks ${missing.join(', ')}`, link };
+    return {
+      kind: 'not-ready',
+      reason: 'AddressMissing',
+      message: `${link.name} lacks ${missing.join(', ')}`,
+      link,
+    };
   }
   if (link.mtuBytes !== network.mtuBytes) {
     const message = `${link.name} has MTU ${link.mtuBytes}, the network announces ${network.mtuBytes}`;
@@ -95,13 +137,16 @@ function remember(before: RememberedLink, state: LinkState, input: StageInput): 
   const isFirst = before.fingerprint === '';
   const lostMs = isFirst || before.lostSinceMs === undefined ? 0 : nowMs - before.lostSinceMs;
   const outages = before.outages + (lostMs > input.config.k3s.restart.outage ? 1 : 0);
-  if (before.readySinceMs === undefined) return { ...before, fingerprint, readySinceMs: nowMs, lostSinceMs: undefined, outages };
+  if (before.readySinceMs === undefined)
+    return { ...before, fingerprint, readySinceMs: nowMs, lostSinceMs: undefined, outages };
   if (before.fingerprint === fingerprint) return before;
   return { ...before, fingerprint, readySinceMs: nowMs, flaps: before.flaps + 1 };
 }
 
 function settledAtMs(remembered: RememberedLink, input: StageInput): number | undefined {
-  return remembered.readySinceMs === undefined ? undefined : remembered.readySinceMs + input.config.k3s.restart.settle;
+  return remembered.readySinceMs === undefined
+    ? undefined
+    : remembered.readySinceMs + input.config.k3s.restart.settle;
 }
 
 function isSettled(remembered: RememberedLink, input: StageInput): boolean {
@@ -113,6 +158,8 @@ function sumUp(links: Readonly<Record<string, LinkState>>): Finding {
   const states = Object.values(links);
   for (const state of states) if (state.kind === 'not-ready') return isFalse(state.reason, state.message);
   for (const state of states) if (state.kind === 'unknown') return isUnknown(state.reason, state.message);
-  const parts = states.map((state) => (state.kind === 'ready' ? `${state.link.name} carries ${state.addresses.join(', ')}` : ''));
+  const parts = states.map((state) =>
+    state.kind === 'ready' ? `${state.link.name} carries ${state.addresses.join(', ')}` : '',
+  );
   return isTrue('Agreed', parts.join('; '));
 }

@@ -23,7 +23,11 @@ export interface StageResult {
 
 export const isTrue = (reason: string, message: string): Finding => ({ status: 'true', reason, message });
 export const isFalse = (reason: string, message: string): Finding => ({ status: 'false', reason, message });
-export const isUnknown = (reason: string, message: string): Finding => ({ status: 'unknown', reason, message });
+export const isUnknown = (reason: string, message: string): Finding => ({
+  status: 'unknown',
+  reason,
+  message,
+});
 
 /** The earliest of some times. */
 export function earliest(...times: readonly (number | undefined)[]): number | undefined {

@@ -27,7 +27,11 @@ export function zerotierStage(input: StageInput): StageResult & { readonly findi
   const { world, now } = input;
   if (world.zerotier.kind !== 'answered') {
     const away = isUnknown('ZeroTierAway', 'zerotier-one cannot be asked');
-    const findings = { ZeroTierOnline: notAnswering(world.zerotier), BlacklistInForce: away, NetworkAuthorized: away };
+    const findings = {
+      ZeroTierOnline: notAnswering(world.zerotier),
+      BlacklistInForce: away,
+      NetworkAuthorized: away,
+    };
     return { actions: [], memory: input.memory, wakeAtMs: now.monoMs + eagerMs, findings };
   }
   const remembered = rememberNetworks(input.memory, world.zerotier);
@@ -36,11 +40,18 @@ export function zerotierStage(input: StageInput): StageResult & { readonly findi
   return {
     actions: [...blacklist.actions, ...networks.actions],
     memory: networks.memory,
-    wakeAtMs: earliest(blacklist.wakeAtMs, networks.wakeAtMs, world.zerotier.online ? undefined : now.monoMs + eagerMs),
+    wakeAtMs: earliest(
+      blacklist.wakeAtMs,
+      networks.wakeAtMs,
+      world.zerotier.online ? undefined : now.monoMs + eagerMs,
+    ),
     findings: {
       ZeroTierOnline: world.zerotier.online
         ? isTrue('Online', `zerotier-one ${world.zerotier.version} is online as ${world.zerotier.address}`)
-        : isFalse('Offline', 'zerotier-one runs but reaches no root server yet; check that UDP 9993 may leave this VM'),
+        : isFalse(
+            'Offline',
+            'zerotier-one runs but reaches no root server yet; check that UDP 9993 may leave this VM',
+          ),
       BlacklistInForce: blacklist.finding,
       NetworkAuthorized: networks.finding,
     },
@@ -154,7 +165,10 @@ function networksOf(input: StageInput, reading: Answered, memory: Memory): Part 
   const finding =
     findings.find((one) => one.status === 'false') ??
     findings.find((one) => one.status === 'unknown') ??
-    isTrue('Authorized', `authorised on ${input.config.zerotier.networks.map((network) => network.id).join(', ')}`);
+    isTrue(
+      'Authorized',
+      `authorised on ${input.config.zerotier.networks.map((network) => network.id).join(', ')}`,
+    );
   const joining = finding.reason === 'NotJoined';
   const wakeAtMs = finding.status === 'true' ? undefined : nowMs + (joining ? eagerMs : waitingMs);
   return { actions, memory: next, wakeAtMs, finding };
@@ -176,18 +190,30 @@ function statusFinding(id: string, status: NetworkStatus, address: string): Find
         `network ${id} does not let this node in: authorise member ${address} at the network's controller (in ZeroTier Central: Members, tick Auth)`,
       );
     case 'NOT_FOUND':
-      return isFalse('NotFound', `network ${id} does not exist at its controller: check zerotier.networks[].id`);
+      return isFalse(
+        'NotFound',
+        `network ${id} does not exist at its controller: check zerotier.networks[].id`,
+      );
     case 'PORT_ERROR':
-      return isFalse('PortError', `zerotier-one cannot make the interface of network ${id}: check /dev/net/tun (modprobe tun)`);
+      return isFalse(
+        'PortError',
+        `zerotier-one cannot make the interface of network ${id}: check /dev/net/tun (modprobe tun)`,
+      );
     case 'CLIENT_TOO_OLD':
-      return isFalse('ClientTooOld', `network ${id} demands a newer zerotier-one: apt-get install --only-upgrade zerotier-one`);
+      return isFalse(
+        'ClientTooOld',
+        `network ${id} demands a newer zerotier-one: apt-get install --only-upgrade zerotier-one`,
+      );
     case 'AUTHENTICATION_REQUIRED':
       return isFalse(
         'AuthenticationRequired',
         `network ${id} demands a single sign-on, which a server cannot do: exempt member ${address} from SSO at the controller`,
       );
     case 'UNKNOWN':
-      return isUnknown('UnknownStatus', `zerotier-one reports no status for network ${id} that mooring knows`);
+      return isUnknown(
+        'UnknownStatus',
+        `zerotier-one reports no status for network ${id} that mooring knows`,
+      );
     default:
       return status satisfies never;
   }

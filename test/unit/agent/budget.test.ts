@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { attemptBegun, backoffMs, mayTry } from '../../../src/agent/attempts.ts';
-import { type Budget, type BudgetPolicy, drawn, fullBudget, nextAllowedMs } from '../../../src/agent/budget.ts';
+import {
+  type Budget,
+  type BudgetPolicy,
+  drawn,
+  fullBudget,
+  nextAllowedMs,
+} from '../../../src/agent/budget.ts';
 
 const policy: BudgetPolicy = { count: 5, periodMs: 600_000, maxDelayMs: 600_000 };
 
@@ -43,7 +49,9 @@ describe('the restart budget', () => {
         budget = drawn(budget, policy, nowMs, random());
         grants.push(nowMs);
       }
-      const most = Math.max(...grants.map((start) => grants.filter((at) => at >= start && at < start + policy.periodMs).length));
+      const most = Math.max(
+        ...grants.map((start) => grants.filter((at) => at >= start && at < start + policy.periodMs).length),
+      );
       assert.ok(most <= 2 * policy.count, `seed ${seed}: ${most} in one period`);
       assert.ok(grants.length >= policy.count, `seed ${seed}: the budget must not dry up for good`);
     }

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { conditionsOf, type ConditionType, conditionTypes, type Finding, type Findings } from '../../../src/agent/conditions.ts';
+import {
+  type ConditionType,
+  conditionsOf,
+  conditionTypes,
+  type Finding,
+  type Findings,
+} from '../../../src/agent/conditions.ts';
 
 const fine: Finding = { status: 'true', reason: 'Fine', message: 'fine' };
 const bad = (message: string): Finding => ({ status: 'false', reason: 'Bad', message });
@@ -30,25 +36,41 @@ const find = (list: ReturnType<typeof conditionsOf>, type: ConditionType) => {
 
 describe('conditions', () => {
   test('are Ready when every critical one is true, whatever the others are', () => {
-    const list = conditionsOf(findings({ CloudFactsKnown: bad('no answer'), ConfigAccepted: bad('typo') }), [], 1);
+    const list = conditionsOf(
+      findings({ CloudFactsKnown: bad('no answer'), ConfigAccepted: bad('typo') }),
+      [],
+      1,
+    );
     assert.equal(find(list, 'Ready').status, 'true');
   });
 
   test('an unknown critical one keeps the node from being Ready', () => {
-    const list = conditionsOf(findings({ LinkReady: { status: 'unknown', reason: 'Away', message: 'away' } }), [], 1);
+    const list = conditionsOf(
+      findings({ LinkReady: { status: 'unknown', reason: 'Away', message: 'away' } }),
+      [],
+      1,
+    );
     assert.equal(find(list, 'Ready').status, 'false');
   });
 
   test('name the root cause, and Ready tells the cause and not its consequence', () => {
     const list = conditionsOf(
-      findings({ NetworkAuthorized: bad('authorise it'), LinkReady: bad('no address'), K3sRunning: bad('waiting'), DnsConfigured: bad('no device') }),
+      findings({
+        NetworkAuthorized: bad('authorise it'),
+        LinkReady: bad('no address'),
+        K3sRunning: bad('waiting'),
+        DnsConfigured: bad('no device'),
+      }),
       [],
       1,
     );
     assert.equal(find(list, 'LinkReady').cause, 'NetworkAuthorized');
     assert.equal(find(list, 'K3sRunning').cause, 'NetworkAuthorized');
     assert.equal(find(list, 'NetworkAuthorized').cause, undefined);
-    assert.deepEqual([find(list, 'Ready').reason, find(list, 'Ready').message], ['NetworkAuthorized', 'authorise it']);
+    assert.deepEqual(
+      [find(list, 'Ready').reason, find(list, 'Ready').message],
+      ['NetworkAuthorized', 'authorise it'],
+    );
   });
 
   test('keep their time while the status stays, also when the reason changes', () => {
@@ -61,7 +83,10 @@ describe('conditions', () => {
   });
 
   test('are all published, each once', () => {
-    assert.deepEqual(conditionsOf(findings(), [], 1).map((condition) => condition.type), conditionTypes);
+    assert.deepEqual(
+      conditionsOf(findings(), [], 1).map((condition) => condition.type),
+      conditionTypes,
+    );
     assert.equal(new Set(conditionTypes).size, 13);
   });
 });

@@ -14,11 +14,19 @@ const pushed: LinkDns = {
   ],
   defaultRoute: false,
 };
-const resolvedHas = (links: Record<number, LinkDns>): Partial<World> => ({ dns: { kind: 'present', links, resolvConfMode: 'stub' } });
+const resolvedHas = (links: Record<number, LinkDns>): Partial<World> => ({
+  dns: { kind: 'present', links, resolvConfMode: 'stub' },
+});
 const ask = (world: Partial<World> = {}, memory = aMemory(), config = aConfig(), ms = 10_000) =>
   dnsStage({ config, world: aWorld(world), memory, now: at(ms) });
 const withDns = (dns: unknown) => aConfig({ zerotier: { networks: [{ id: networkId, dns }] } });
-const context = { nowMs: 10_000, random: 0.5, budget: { count: 5, periodMs: 600_000, maxDelayMs: 1 }, epoch: undefined, k3sUnit: '' };
+const context = {
+  nowMs: 10_000,
+  random: 0.5,
+  budget: { count: 5, periodMs: 600_000, maxDelayMs: 1 },
+  epoch: undefined,
+  k3sUnit: '',
+};
 
 describe('the dns stage', () => {
   test('sets what the network pushes, and the reverse zones of its subnets, on the device of today', () => {
@@ -36,7 +44,9 @@ describe('the dns stage', () => {
   });
 
   test('is content when resolved has the same in another order of domains', () => {
-    const { actions, findings } = ask(resolvedHas({ 7: { ...pushed, domains: [...pushed.domains].reverse() } }));
+    const { actions, findings } = ask(
+      resolvedHas({ 7: { ...pushed, domains: [...pushed.domains].reverse() } }),
+    );
     assert.deepEqual(actions, []);
     assert.equal(findings.DnsConfigured.status, 'true');
   });
@@ -49,7 +59,11 @@ describe('the dns stage', () => {
   test('waits between attempts, and never because of an attempt on a former ifindex', () => {
     const [action] = ask().actions;
     assert.ok(action);
-    const tried = ended(begun(aMemory(), action, context), action, { ok: false, code: 'dns-refused', message: 'no' });
+    const tried = ended(begun(aMemory(), action, context), action, {
+      ok: false,
+      code: 'dns-refused',
+      message: 'no',
+    });
     const again = ask({}, tried, aConfig(), 10_050);
     assert.deepEqual(again.actions, []);
     assert.match(again.findings.DnsConfigured.message, /: no$/);
@@ -68,7 +82,14 @@ describe('the dns stage', () => {
 
   test('a network that pushes nothing needs nothing', () => {
     const memory = aMemory({
-      networks: { [networkId]: { device, assignedAddresses: ['10.45.0.7/24'], mtuBytes: 2800, dns: { domain: '', servers: [] } } },
+      networks: {
+        [networkId]: {
+          device,
+          assignedAddresses: ['10.45.0.7/24'],
+          mtuBytes: 2800,
+          dns: { domain: '', servers: [] },
+        },
+      },
     });
     const { actions, findings } = ask({}, memory);
     assert.deepEqual(actions, []);
@@ -77,7 +98,9 @@ describe('the dns stage', () => {
 
   test('takes back what it set when nothing is wanted any more, but not what others set', () => {
     const world = resolvedHas({ 7: pushed });
-    assert.deepEqual(ask(world, aMemory({ dnsSet: { [device]: 7 } }), withDns('none')).actions, [{ do: 'dns.revert', device, ifindex: 7 }]);
+    assert.deepEqual(ask(world, aMemory({ dnsSet: { [device]: 7 } }), withDns('none')).actions, [
+      { do: 'dns.revert', device, ifindex: 7 },
+    ]);
     assert.deepEqual(ask(world, aMemory(), withDns('none')).actions, []);
     assert.deepEqual(ask(world, aMemory({ dnsSet: { [device]: 6 } }), withDns('none')).actions, []);
   });
@@ -92,7 +115,11 @@ describe('the dns stage', () => {
   test('a written configuration wins over the pushed one', () => {
     const known = aMemory().networks[networkId];
     assert.ok(known);
-    const [network] = withDns({ servers: ['10.45.0.2', '10.45.0.2'], domains: ['~Home.Example.', 'lan', '~.'], reverseZones: false }).zerotier.networks;
+    const [network] = withDns({
+      servers: ['10.45.0.2', '10.45.0.2'],
+      domains: ['~Home.Example.', 'lan', '~.'],
+      reverseZones: false,
+    }).zerotier.networks;
     assert.ok(network);
     assert.deepEqual(wantedDns(network.dns, known), {
       servers: ['10.45.0.2'],

@@ -2,12 +2,24 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { linkStage } from '../../../src/agent/stages/link.ts';
 import type { World } from '../../../src/agent/world.ts';
-import { aConfig, aLink, aMemory, aNetwork, at, aWorld, device, networkId, zerotierAnswers } from '../../support/world.ts';
+import {
+  aConfig,
+  aLink,
+  aMemory,
+  aNetwork,
+  at,
+  aWorld,
+  device,
+  networkId,
+  zerotierAnswers,
+} from '../../support/world.ts';
 
 const config = aConfig();
 const ask = (world: Partial<World> = {}, memory = aMemory(), ms = 100_000) =>
   linkStage({ config, world: aWorld(world), memory, now: at(ms) });
-const network = (overrides: Parameters<typeof aNetwork>[0]) => ({ zerotier: zerotierAnswers({ networks: [aNetwork(overrides)] }) });
+const network = (overrides: Parameters<typeof aNetwork>[0]) => ({
+  zerotier: zerotierAnswers({ networks: [aNetwork(overrides)] }),
+});
 
 describe('the link stage', () => {
   test('is ready where API and kernel agree, and settled only after the settle time', () => {
@@ -24,7 +36,11 @@ describe('the link stage', () => {
     ['the interface is missing', { links: {} }, 'InterfaceMissing'],
     ['the interface is down', { links: { [device]: aLink({ up: false, addresses: [] }) } }, 'InterfaceDown'],
     ['the address is not on it', { links: { [device]: aLink({ addresses: [] }) } }, 'AddressMissing'],
-    ['another address is on it', { links: { [device]: aLink({ addresses: ['10.45.0.8/24'] }) } }, 'AddressMissing'],
+    [
+      'another address is on it',
+      { links: { [device]: aLink({ addresses: ['10.45.0.8/24'] }) } },
+      'AddressMissing',
+    ],
     ['the MTU is not yet set', { links: { [device]: aLink({ mtuBytes: 1500 }) } }, 'MtuDiffers'],
     ['the network is not authorised', network({ status: 'ACCESS_DENIED' }), 'NotAuthorized'],
     ['no address is assigned', network({ assignedAddresses: [] }), 'NoAddressAssigned'],

@@ -30,7 +30,10 @@ describe('the loop', () => {
     const shell = virtualShell({
       observe: () => {
         if (passes.length === 0) for (let edge = 0; edge < 100; edge += 1) loop.wake('edge');
-        return aWorld({ units: { kind: 'unreachable', error: 'no bus' }, dns: { kind: 'absent', error: 'none' } });
+        return aWorld({
+          units: { kind: 'unreachable', error: 'no bus' },
+          dns: { kind: 'absent', error: 'none' },
+        });
       },
       onPublish: (self) => {
         passes.push(self.published.at(-1)?.pass.reasons ?? []);
@@ -39,7 +42,11 @@ describe('the loop', () => {
     });
     const loop = new Loop(shell, aMemory());
     await loop.run(end.signal);
-    assert.deepEqual(passes, [['start'], ['edge', 'k3s acted'].filter((word) => passes[1]?.includes(word)), passes[2]]);
+    assert.deepEqual(passes, [
+      ['start'],
+      ['edge', 'k3s acted'].filter((word) => passes[1]?.includes(word)),
+      passes[2],
+    ]);
     assert.ok(!passes[2]?.includes('edge'));
   });
 
@@ -82,8 +89,12 @@ describe('the loop', () => {
   test('a failed action is kept as an outcome and ends the actions of its stage for this pass', async () => {
     const end = new AbortController();
     const shell = virtualShell({
-      observe: () => aWorld({ k3s: { binary: '1', config: { kind: 'absent' }, token: { kind: 'present', copyInSync: false } } }),
-      apply: (action) => (action.do === 'k3s.copy-token' ? { ok: false, code: 'disk-full', message: 'no space' } : { ok: true }),
+      observe: () =>
+        aWorld({
+          k3s: { binary: '1', config: { kind: 'absent' }, token: { kind: 'present', copyInSync: false } },
+        }),
+      apply: (action) =>
+        action.do === 'k3s.copy-token' ? { ok: false, code: 'disk-full', message: 'no space' } : { ok: true },
       onPublish: (self) => {
         if (self.logged.some((line) => line.includes('no space'))) end.abort();
       },

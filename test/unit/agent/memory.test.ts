@@ -5,7 +5,13 @@ import type { Epoch } from '../../../src/agent/epoch.ts';
 import { begun, cleared, emptyMemory, ended, parseMemory } from '../../../src/agent/memory.ts';
 
 const epoch: Epoch = { ifindex: 7, addresses: ['10.45.0.7/24'], config: 'text', binary: '1', outages: 0 };
-const context = { nowMs: 1_000, random: 0.5, budget: { count: 5, periodMs: 600_000, maxDelayMs: 600_000 }, epoch, k3sUnit: 'k3s-node.service' };
+const context = {
+  nowMs: 1_000,
+  random: 0.5,
+  budget: { count: 5, periodMs: 600_000, maxDelayMs: 600_000 },
+  epoch,
+  k3sUnit: 'k3s-node.service',
+};
 const restart: Action = { do: 'unit.restart', unit: 'k3s-node.service', reason: 'ifindex' };
 
 describe('the memory', () => {
@@ -37,12 +43,20 @@ describe('the memory', () => {
 
   test("another unit's start leaves the pending epoch of k3s alone", () => {
     const pending = begun(emptyMemory(0), restart, context);
-    const other = begun(pending, { do: 'unit.start', unit: 'mooring-ingress.service', reason: 'start' }, { ...context, epoch: undefined });
+    const other = begun(
+      pending,
+      { do: 'unit.start', unit: 'mooring-ingress.service', reason: 'start' },
+      { ...context, epoch: undefined },
+    );
     assert.equal(other.pending, epoch);
   });
 
   test('a failure is kept with its words until the thing is so', () => {
-    const tried = ended(begun(emptyMemory(0), restart, context), restart, { ok: false, code: 'x', message: 'refused' });
+    const tried = ended(begun(emptyMemory(0), restart, context), restart, {
+      ok: false,
+      code: 'x',
+      message: 'refused',
+    });
     assert.equal(tried.attempts['unit.restart:k3s-node.service']?.error, 'refused');
     assert.deepEqual(cleared(tried, ['unit.restart:k3s-node.service']).attempts, {});
   });

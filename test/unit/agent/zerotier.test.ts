@@ -3,10 +3,21 @@ import { describe, test } from 'node:test';
 import { emptyMemory } from '../../../src/agent/memory.ts';
 import { zerotierStage } from '../../../src/agent/stages/zerotier.ts';
 import type { NetworkStatus } from '../../../src/systems/zerotier/types.ts';
-import { aConfig, aMemory, aNetwork, at, aWorld, device, aLink, networkId, zerotierAnswers } from '../../support/world.ts';
+import {
+  aConfig,
+  aLink,
+  aMemory,
+  aNetwork,
+  at,
+  aWorld,
+  device,
+  networkId,
+  zerotierAnswers,
+} from '../../support/world.ts';
 
 const config = aConfig();
-const ask = (world = aWorld(), memory = emptyMemory(0), ms = 10_000) => zerotierStage({ config, world, memory, now: at(ms) });
+const ask = (world = aWorld(), memory = emptyMemory(0), ms = 10_000) =>
+  zerotierStage({ config, world, memory, now: at(ms) });
 
 describe('the zerotier stage', () => {
   test('is content with a network that is OK and a blacklist in force', () => {
@@ -25,7 +36,12 @@ describe('the zerotier stage', () => {
   });
 
   test('keeps the former addresses while a network that lost its configuration asks for it again', () => {
-    const blank = aNetwork({ status: 'REQUESTING_CONFIGURATION', name: '', assignedAddresses: [], dns: { domain: '', servers: [] } });
+    const blank = aNetwork({
+      status: 'REQUESTING_CONFIGURATION',
+      name: '',
+      assignedAddresses: [],
+      dns: { domain: '', servers: [] },
+    });
     const { memory } = ask(aWorld({ zerotier: zerotierAnswers({ networks: [blank] }) }), aMemory());
     assert.deepEqual(memory.networks[networkId]?.assignedAddresses, ['10.45.0.7/24']);
     assert.deepEqual(memory.networks[networkId]?.dns.servers, ['10.45.0.1']);
@@ -58,7 +74,10 @@ describe('the zerotier stage', () => {
   });
 
   test('says so while ZeroTier still listens on an excluded interface', () => {
-    const links = { [device]: aLink(), 'flannel.1': aLink({ name: 'flannel.1', ifindex: 9, addresses: ['10.42.1.0/32'] }) };
+    const links = {
+      [device]: aLink(),
+      'flannel.1': aLink({ name: 'flannel.1', ifindex: 9, addresses: ['10.42.1.0/32'] }),
+    };
     const zerotier = zerotierAnswers({ listeningOn: ['10.99.0.2/9993', '10.42.1.0/9993'] });
     const { findings } = ask(aWorld({ links, zerotier }));
     assert.equal(findings.BlacklistInForce.reason, 'StillBound');

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { begun, ended, type Memory } from '../../../src/agent/memory.ts';
+import { renderNginxConf } from '../../../src/agent/render/nginx-conf.ts';
+import { ingressStage } from '../../../src/agent/stages/ingress.ts';
+import { ingressUnit, type World } from '../../../src/agent/world.ts';
+import { aConfig, aMemory, at, aWorld, units } from '../../support/world.ts';
+
+const config = aConfig({
+  ingress: [
+    { name: 'http', listen: 80, upstreams: ['127.0.0.1:31693'] },
+    { name: 'quic', listen: 443, protocol: 'udp', upstreams: ['127.0.0.1:30485'] },
+  ],
+});
+const conf = renderNginxConf(config.ingress, { ipv6: true });
+const inPlace: World['ingress'] = {
+  installed: true,
+  ipv6: true,
+  config: { kind: 'present', text: conf.text, mode: 0o644 },
+  servingGeneration: conf.generation,
+};
+const stopped = units({}, { activeState: 'inactive', invocationId: '' });
+const ask = (world: Partial<World> = {}, memory: Memory = aMemory(), ms = 100_000) =>
+  ingressStage({
+    config,
+    world: aWorld({ ingress: inPlace, units: units(), ...world }),
+    memory,
+    now: at(ms),
+  });
+const context = {
+  nowMs: 100_000,
+  random: 0.5,
+  budget: { count: 5, periodMs: 600_000, maxDelayMs: 1 },
+  epoch: undefined,
+  k3sUnit: '',
+};
+
+describe('the ingress stage', () => {
+  test('is true only when the running workers answer with the wanted generation', () => {
+    const { actions, findings } = ask();
+    assert.deepEqual(actions, []);
+    assert.equal(findings.IngressRunning.status, 'true');
+    assert.match(findings.IngressRunning.message, /http on 80\/tcp, quic on 443\/udp/);
+  });
+
+  test('has another config tested and swapped in before anything else', () => {
+    const { actions } = ask({
+      ingress: { ...inPlace, config: { kind: 'absent' }, servingGeneration: undefined },
+      units: stopped,
+    });
+    assert.deepEqual(actions, [{ do: 'ingress.replace', text: conf.text, generation: conf.generation }]);
+  });
+
+  test('starts a unit that does not run, and resets a failed one', () => {
+    assert.deepEqual(ask({ units: stopped }).actions, [
+      { do: 'unit.start', unit: ingressUnit, reason: 'start' },
+    ]);
+    const failed = units({}, { activeState: 'failed', result: 'exit-code' });
+    assert.deepEqual(ask({ units: failed }).actions, [
+      { do: 'unit.start', unit: ingressUnit, reason: 'failed' },
+    ]);
+  });
+
+  test('reloads when the workers serve another generation, and believes no reload that they do not confirm', () => {
+    const old = { ingress: { ...inPlace, servingGeneration: '0'.repeat(16) } };
+    const first = ask(old);
+    assert.deepEqual(first.actions, [{ do: 'unit.reload', unit: ingressUnit }]);
+    const [action] = first.actions;
+    assert.ok(action);
+    const reloaded = ended(begun(first.memory, action, context), action, { ok: true });
+    const soon = ask(old, reloaded, 100_300);
+    assert.deepEqual(soon.actions, []);
+    assert.equal(soon.findings.IngressRunning.reason, 'Reloading');
+    const late = ask(old, reloaded, 106_000);
+    assert.equal(late.findings.IngressRunning.reason, 'ReloadRefused');
+  });
+
+  test("shows nginx's words for a refused config and does not try the same again at once", () => {
+    const world = { ingress: { ...inPlace, config: { kind: 'absent' } as const } };
+    const [action] = ask(world).actions;
+    assert.ok(action);
+    const refused = ended(begun(aMemory(), action, context), action, {
+      ok: false,
+      code: 'ingress-config-refused',
+      message: 'unknown directive',
+    });
+    const again = ask(world, refused, 101_000);
+    assert.deepEqual(again.actions, []);
+    assert.equal(again.findings.IngressRunning.reason, 'ConfigRefused');
+    assert.match(
+      again.findings.IngressRunning.message,
+      /unknown directive; the former config stays in force/,
+    );
+  });
+
+  test('forgets a refused candidate when the wanted config is another one', () => {
+    const memory = aMemory({
+      attempts: { 'ingress.replace:ffff': { count: 3, notBeforeMs: 1e9, lastMs: 0, error: 'x' } },
+    });
+    const { memory: next, actions } = ask({ ingress: { ...inPlace, config: { kind: 'absent' } } }, memory);
+    assert.deepEqual(next.attempts, {});
+    assert.equal(actions.length, 1);
+  });
+
+  test('stops nginx when no ingress is configured, and only then', () => {
+    const none = (activeState: string) =>
+      ingressStage({
+        config: aConfig(),
+        world: aWorld({ units: units({}, { activeState }) }),
+        memory: aMemory(),
+        now: at(0),
+      });
+    assert.deepEqual(none('active').actions, [{ do: 'unit.stop', unit: ingressUnit }]);
+    assert.deepEqual(none('inactive').actions, []);
+    assert.equal(none('inactive').findings.IngressRunning.reason, 'NotWanted');
+  });
+
+  for (const [what, world, reason] of [
+    ['nginx is missing', { ingress: { ...inPlace, installed: false } }, 'NginxMissing'],
+    ['the unit is masked', { units: units({}, { loadState: 'masked' }) }, 'UnitMasked'],
+    ['the unit is missing', { units: units({}, { loadState: 'not-found' }) }, 'UnitMissing'],
+    ['systemd cannot be asked', { units: { kind: 'unreachable', error: 'x' } }, 'SystemdAway'],
+    ['the unit is starting', { units: units({}, { activeState: 'activating' }) }, 'Starting'],
+  ] as const) {
+    test(`does nothing and says why when ${what}`, () => {
+      const { actions, findings } = ask(world);
+      assert.deepEqual(actions, []);
+      assert.equal(findings.IngressRunning.reason, reason);
+    });
+  }
+});
