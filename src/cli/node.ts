@@ -38,8 +38,8 @@ export interface Node {
   apply(action: Action): Promise<Outcome>;
   /** Takes another config from the next observation on. */
   reconfigure(config: Config): Promise<void>;
-  /** Watches for changes from now on. */
-  watch(): void;
+  /** Watches for changes from now on; to be awaited before the first observation that counts. */
+  watch(): Promise<void>;
   revertDns(ifindex: number): Promise<void>;
   readonly busConnections: () => number;
   close(): Promise<void>;
@@ -65,7 +65,6 @@ export function openNode(options: NodeOptions): Node {
   let config = options.config;
   let k3s = k3sFilesOf(config);
   let cloud = cloudOf(config);
-  let isWatching = false;
 
   function k3sFilesOf(wanted: Config) {
     return createK3sFiles({
@@ -142,16 +141,18 @@ export function openNode(options: NodeOptions): Node {
     },
     async reconfigure(next) {
       const former = cloud;
+      const isOtherCloud = next.node.cloud !== config.node.cloud;
+      const current = isOtherCloud ? cloudOf(next) : former;
+      // Started before it is read: an adapter that has not looked yet would say that there is no cloud.
+      if (isOtherCloud) await current.start();
       config = next;
       k3s = k3sFilesOf(next);
-      cloud = cloudOf(next);
-      if (isWatching) cloud.start();
-      await former.close();
+      cloud = current;
+      if (isOtherCloud) await former.close();
     },
-    watch() {
-      isWatching = true;
+    async watch() {
       netlink.start();
-      cloud.start();
+      await cloud.start();
     },
     revertDns: (ifindex) => resolved.revert(ifindex),
     busConnections: () => bus.connections,

@@ -22,9 +22,7 @@ export async function preseedZeroTier(context: CliContext): Promise<number> {
       merge: (existing) => mergeLocalConf(existing, prefixes),
     });
     if (outcome.kind === 'invalid') {
-      context.complain(
-        `${paths.zerotierHome}/local.conf is left alone, since it is no valid JSON: ${outcome.error}`,
-      );
+      context.complain(`${paths.zerotierHome}/local.conf is left alone: ${outcome.error}`);
       return exitCode.notFine;
     }
     context.print(`local.conf: ${outcome.kind}`);

@@ -126,7 +126,7 @@ export async function run(context: CliContext): Promise<number> {
   });
 
   log('info', `mooring ${version} starts`);
-  node.watch();
+  await node.watch();
   await loop.run(end.signal);
   clearInterval(watchdog);
   notify(() => notifier.stopping());
