@@ -22,6 +22,8 @@ export function namesSecretFile(key: string): boolean {
 
 const rules: readonly (readonly [RegExp, string])[] = [
   // k3s: K10<sha256 of the CA>::<user>:<password>, or cut short by whoever pasted it.
+  [/K10[0-9a-f]{8,}[A-Za-z0-9]*(?:::[^\s"'`,;)\]}]*)?/gi, hidden],
+  [/::(?:server|node):[^\s"'`,;)\]}]+/gi, hidden],
   [/\bK10[A-Za-z0-9]{6,}(?:::[^\s"'`,;)\]}]*)?/g, hidden],
   [/\bK10::?[^\s"'`,;)\]}]+/g, hidden],
   // kubeadm style bootstrap tokens, which k3s accepts too.

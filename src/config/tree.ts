@@ -101,7 +101,13 @@ class TreeBuilder {
     const top = 'a mapping with the keys zerotier and k3s, and ingress, node, health where needed';
     if (empty && mayBeEmpty) return { kind: 'map', entries: new Map(), place: this.placeAt(0) };
     if (empty)
-      throw refusal(this.placeAt(0), '', 'an empty file', top, 'see config.md in /usr/share/doc/mooring');
+      throw refusal(
+        this.placeAt(0),
+        '',
+        'an empty file',
+        top,
+        '/usr/share/doc/mooring/examples/config.yaml shows what to fill in',
+      );
     const tree = this.copy(root, '', 0);
     if (tree.kind === 'map') return tree;
     const found = tree.kind === 'list' ? 'a list' : 'a single value';

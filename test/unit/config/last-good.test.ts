@@ -53,6 +53,13 @@ describe('the last good config', () => {
     }
   });
 
+  test('is of no use when it is refused today and has another shape', () => {
+    const other = Object.assign(structuredClone(config), { health: 'none' });
+    const lastGood = parseLastGood(serializeLastGood([{ path: 'config.yaml', text: 'old: 1' }], other));
+    assert.ok(lastGood.kind === 'corrupt' && /another version/.test(lastGood.error));
+    assert.equal(parseLastGood(undefined).kind, 'absent');
+  });
+
   test('stays usable when a stricter schema refuses the very texts that were accepted', () => {
     const tooOld = [{ path: 'config.yaml', text: `${sources[0]?.text}oldKey: true\n` }];
     assert.equal(parseConfig(tooOld).ok, false);
