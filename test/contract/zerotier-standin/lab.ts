@@ -145,7 +145,7 @@ export class Instance {
   close(): void {
     this.process?.kill('SIGKILL');
     this.#agent.kill('SIGKILL');
-    rmSync(this.folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 });
   }
 }
 
@@ -154,7 +154,8 @@ const open = new Set<Lab>();
 process.on('exit', () => {
   for (const lab of open) lab.close();
 });
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+// `on`, not `once`: a second signal must not break off the cleaning.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
 
 /** `home` (root and controller, 10.99.0.1) and `node` (10.99.0.2) on one link. */
 export class Lab {
