@@ -32,13 +32,15 @@ interface EndedJob {
 export function systemdMatches(units: readonly string[]): readonly string[] {
   const sender = manager.destination;
   const { path, interface: iface } = manager;
+  // A change is told twice, for the unit's type and for the unit. Once is enough.
+  const change = {
+    sender,
+    interface: propertiesInterface,
+    member: 'PropertiesChanged',
+    arg0: `${sender}.Unit`,
+  };
   const each = units.flatMap((unit) => [
-    signalMatch({
-      sender,
-      path: unitPath(unit),
-      interface: propertiesInterface,
-      member: 'PropertiesChanged',
-    }),
+    signalMatch({ ...change, path: unitPath(unit) }),
     signalMatch({ sender, path, interface: iface, member: 'JobRemoved', arg2: unit }),
   ]);
   return [
