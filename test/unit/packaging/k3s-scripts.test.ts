@@ -1,0 +1,76 @@
+/** The shell scripts that stand between systemd and k3s, with an `ip` of the test's own in front of the real one. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+
+const script = join(import.meta.dirname, '../../../packaging/systemd/k3s-address-check');
+let folder = '';
+
+/** Runs the check against a node whose interface ztabcdefgh carries `carried`. */
+function check(config: string | undefined, carried: readonly string[] = []) {
+  const path = join(folder, 'config.yaml');
+  rmSync(path, { force: true });
+  if (config !== undefined) writeFileSync(path, config);
+  const { status, stdout } = spawnSync('/bin/sh', [script, path], {
+    encoding: 'utf8',
+    env: { PATH: `${folder}:/usr/bin:/bin`, CARRIED: carried.join(' ') },
+  });
+  return { status, said: stdout.trim() };
+}
+
+describe('k3s-address-check', () => {
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'k3s-check-'));
+    const ip = join(folder, 'ip');
+    // ip -o address show dev DEVICE to ADDRESS: prints a line where both are known, as iproute2 does.
+    writeFileSync(
+      ip,
+      '#!/bin/sh\n[ "$1 $2 $3 $4 $6" = "-o address show dev to" ] || exit 255\n' +
+        '[ "$5" = ztabcdefgh ] || { echo "Device \\"$5\\" does not exist." >&2; exit 1; }\n' +
+        'for one in $CARRIED; do [ "$one" != "$7" ] || echo "7: $5 inet $one/24 scope global"; done\n',
+    );
+    chmodSync(ip, 0o755);
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  test('lets k3s start when the interface carries the address', () => {
+    const { status } = check('node-ip: 10.97.17.1\nflannel-iface: ztabcdefgh\n', ['10.97.17.1']);
+    assert.equal(status, 0);
+  });
+
+  test('reads values in either kind of quotes', () => {
+    const config = 'node-ip: "10.97.17.1"\nflannel-iface: \'ztabcdefgh\'  \n';
+    assert.equal(check(config, ['10.97.17.1']).status, 0);
+  });
+
+  test('wants every address of a dual-stack node', () => {
+    const config = 'node-ip: "10.97.17.1,fd00::1"\nflannel-iface: ztabcdefgh\n';
+    assert.equal(check(config, ['10.97.17.1', 'fd00::1']).status, 0);
+    const half = check(config, ['10.97.17.1']);
+    assert.deepEqual(half, {
+      status: 1,
+      said: 'k3s is not started: interface ztabcdefgh does not carry fd00::1 now',
+    });
+  });
+
+  test('skips the start when the interface is gone', () => {
+    const { status, said } = check('node-ip: 10.97.17.1\nflannel-iface: ztother\n', ['10.97.17.1']);
+    assert.equal(status, 1);
+    assert.match(said, /ztother does not carry 10\.97\.17\.1/);
+  });
+
+  test('is not misled by a longer address or by a key that only ends alike', () => {
+    const config = 'my-node-ip: 10.97.17.1\nnode-ip: 10.97.17.1\nflannel-iface: ztabcdefgh\n';
+    assert.equal(check(config, ['10.97.17.10']).status, 1);
+  });
+
+  test('skips the start, and says why, before there is a config or a key in it', () => {
+    assert.match(check(undefined).said, /does not exist yet/);
+    assert.match(check('node-ip: 10.97.17.1\n').said, /names no flannel-iface/);
+    assert.match(check('flannel-iface: ztabcdefgh\n').said, /names no node-ip/);
+    for (const config of [undefined, 'node-ip: 10.97.17.1\n', '']) assert.equal(check(config).status, 1);
+  });
+});
