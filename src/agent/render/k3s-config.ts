@@ -54,12 +54,13 @@ export function renderK3sConfig(input: K3sConfigInput): string {
   if (k3s.taints.length > 0) options.push(['node-taint+', [...k3s.taints].sort()]);
   for (const [key, value] of Object.entries(k3s.config).sort(([a], [b]) => (a < b ? -1 : 1)))
     options.push(isList(value) ? [`${key}+`, value] : [key, value]);
-  return toYaml(options);
+  return toYaml(options, k3s.binary);
 }
 
-function toYaml(options: readonly (readonly [string, Value | readonly Value[]])[]): string {
+/** k3s takes no notice of the line about its binary; the unit's launcher reads it, since `ExecStart=` cannot be a variable. */
+function toYaml(options: readonly (readonly [string, Value | readonly Value[]])[], binary: string): string {
   const document = new Document({}, { version: '1.2' });
-  document.commentBefore = header;
+  document.commentBefore = `${header}\n k3s-binary: ${binary}`;
   for (const [key, value] of options)
     document.set(key, isList(value) ? document.createNode(value.map(scalar)) : scalar(value));
   return document.toString({ lineWidth: 0, directives: false });

@@ -5,8 +5,10 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { renderK3sConfig } from '../../../src/agent/render/k3s-config.ts';
+import { configSchema } from '../../../src/config/schema.ts';
 
-const script = join(import.meta.dirname, '../../../packaging/systemd/k3s-address-check');
+const scripts = join(import.meta.dirname, '../../../packaging/systemd');
 let folder = '';
 
 /** Runs the check against a node whose interface ztabcdefgh carries `carried`. */
@@ -14,12 +16,44 @@ function check(config: string | undefined, carried: readonly string[] = []) {
   const path = join(folder, 'config.yaml');
   rmSync(path, { force: true });
   if (config !== undefined) writeFileSync(path, config);
-  const { status, stdout } = spawnSync('/bin/sh', [script, path], {
+  const { status, stdout } = spawnSync('/bin/sh', [join(scripts, 'k3s-address-check'), path], {
     encoding: 'utf8',
     env: { PATH: `${folder}:/usr/bin:/bin`, CARRIED: carried.join(' ') },
   });
   return { status, said: stdout.trim() };
 }
+
+/** What mooring writes for k3s. */
+function rendered(binary: string): string {
+  const { k3s } = configSchema.parse({
+    zerotier: { networks: [{ id: '8056c2e21c000001' }] },
+    k3s: { server: 'https://k3s.home.example:6443', token: { file: '/t' }, labels: { tier: 'edge' }, binary },
+  });
+  return renderK3sConfig({
+    k3s,
+    nodeIps: ['10.97.17.1'],
+    iface: 'ztabcdefgh',
+    externalIps: ['192.0.2.7'],
+    nodeName: 'node',
+    labels: k3s.labels,
+  });
+}
+
+test("k3s-agent runs the binary that mooring's config names, in its own place", () => {
+  const own = mkdtempSync(join(tmpdir(), 'k3s agent-'));
+  try {
+    const binary = join(own, 'my k3s');
+    writeFileSync(binary, '#!/bin/sh\necho "$$ $@"\n');
+    chmodSync(binary, 0o755);
+    writeFileSync(join(own, 'config.yaml'), rendered(binary));
+    const { pid, stdout } = spawnSync(join(scripts, 'k3s-agent'), [join(own, 'config.yaml')], {
+      encoding: 'utf8',
+    });
+    assert.equal(stdout, `${pid} agent\n`);
+  } finally {
+    rmSync(own, { recursive: true });
+  }
+});
 
 describe('k3s-address-check', () => {
   before(() => {
@@ -46,14 +80,25 @@ describe('k3s-address-check', () => {
     assert.equal(check(config, ['10.97.17.1']).status, 0);
   });
 
-  test('wants every address of a dual-stack node', () => {
-    const config = 'node-ip: "10.97.17.1,fd00::1"\nflannel-iface: ztabcdefgh\n';
-    assert.equal(check(config, ['10.97.17.1', 'fd00::1']).status, 0);
-    const half = check(config, ['10.97.17.1']);
-    assert.deepEqual(half, {
-      status: 1,
-      said: 'k3s is not started: interface ztabcdefgh does not carry fd00::1 now',
+  const dualStack = {
+    'given in one text': 'node-ip: "10.97.17.1,fd00::1"\nflannel-iface: ztabcdefgh\n',
+    'given as a list':
+      'node-ip:\n  - "10.97.17.1"\n  - "fd00::1"\nflannel-iface: "ztabcdefgh"\nnode-label+:\n  - "a=b"\n',
+  };
+  for (const [how, config] of Object.entries(dualStack)) {
+    test(`wants every address of a dual-stack node, ${how}`, () => {
+      assert.deepEqual(check(config, ['10.97.17.1', 'fd00::1']), { status: 0, said: '' });
+      assert.deepEqual(check(config, ['10.97.17.1']), {
+        status: 1,
+        said: 'k3s is not started: interface ztabcdefgh does not carry fd00::1 now',
+      });
     });
+  }
+
+  test('understands what mooring writes', () => {
+    const config = rendered('/usr/local/bin/k3s');
+    assert.deepEqual(check(config, ['10.97.17.1']), { status: 0, said: '' });
+    assert.equal(check(config, ['192.0.2.7']).status, 1);
   });
 
   test('skips the start when the interface is gone', () => {
