@@ -12,6 +12,8 @@ import type { Epoch } from './epoch.ts';
 /** The newest that ZeroTier told of a network, for the moments in which its API is away. */
 export interface RememberedNetwork {
   readonly device: string;
+  /** Whether the controller's configuration has ever arrived; until then the rest says nothing. */
+  readonly configured: boolean;
   readonly assignedAddresses: readonly string[];
   readonly mtuBytes: number;
   readonly dns: { readonly domain: string; readonly servers: readonly string[] };

@@ -22,6 +22,9 @@ import type { ZeroTierReading } from '../systems/zerotier/types.ts';
 import { createZeroTier } from '../systems/zerotier/zerotier.ts';
 import { paths, zerotierTokenCredential } from './paths.ts';
 
+/** Tests a candidate of the ingress' config, with the privileges that takes. */
+const checkUnit = 'mooring-ingress-check.service';
+
 export interface NodeOptions {
   readonly config: Config;
   readonly wake: Wake;
@@ -49,10 +52,11 @@ export interface Node {
 export function openNode(options: NodeOptions): Node {
   const { wake, log } = options;
   const credential = (name: string) => secretPath({ credential: name }, options.credentialsDirectory);
-  const bus = createBus({ matches: [...resolvedMatches, ...systemdMatches(watchedUnits)], wake, log });
+  const driven = [...watchedUnits, checkUnit];
+  const bus = createBus({ matches: [...resolvedMatches, ...systemdMatches(driven)], wake, log });
   const resolved = createResolved({ bus, wake });
-  const systemd = createSystemd({ bus, wake, units: watchedUnits });
-  const nginx = createNginx({ systemd });
+  const systemd = createSystemd({ bus, wake, units: driven });
+  const nginx = createNginx({ systemd, checkUnit });
   const zerotier = createZeroTier({
     tokenFile: options.zerotierTokenFile ?? credential(zerotierTokenCredential),
   });

@@ -109,7 +109,7 @@ export function aMemory(overrides: Partial<Memory> = {}): Memory {
   const { portDeviceName, assignedAddresses, mtuBytes, dns } = aNetwork();
   return {
     ...emptyMemory(0),
-    networks: { [networkId]: { device: portDeviceName, assignedAddresses, mtuBytes, dns } },
+    networks: { [networkId]: { device: portDeviceName, configured: true, assignedAddresses, mtuBytes, dns } },
     ...overrides,
   };
 }

@@ -2,6 +2,7 @@
  * Stage `dns`: each network's device has the wanted per-link DNS in systemd-resolved, for today's ifindex. It needs
  * the named device and nothing more, so that names resolve from the first moment on.
  */
+import { isIPv6 } from 'node:net';
 import type { NetworkConfig } from '../../config/schema.ts';
 import type { DnsDomain, LinkDns } from '../../systems/resolved/types.ts';
 import { type Action, actionKey } from '../actions.ts';
@@ -59,6 +60,10 @@ function networkDns(
   const link = known === undefined ? undefined : input.world.links[known.device];
   if (known === undefined || link === undefined) {
     return { ...nothing, finding: isUnknown('NoInterface', `network ${network.id} has no interface yet`) };
+  }
+  if (!known.configured && network.dns === 'auto') {
+    const message = `network ${network.id} has not told its DNS yet`;
+    return { ...nothing, finding: isUnknown('NotConfigured', message) };
   }
   const { name: device, ifindex } = link;
   const found = current[ifindex];
@@ -132,12 +137,17 @@ export function wantedDns(spec: NetworkConfig['dns'], known: RememberedNetwork):
     ...reverse.map((name) => ({ name, routingOnly: true })),
   ];
   return {
-    servers: [...new Set(servers)],
+    servers: [...new Set(servers.map(canonicalAddress))],
     domains: domains.filter(
       (domain, index) => domains.findIndex((other) => other.name === domain.name) === index,
     ),
     defaultRoute: spec === 'auto' ? false : spec.defaultRoute,
   };
+}
+
+/** One text for one address (RFC 5952 for IPv6), as resolved's is read back. */
+function canonicalAddress(address: string): string {
+  return isIPv6(address) ? new URL(`http://[${address}]/`).hostname.slice(1, -1) : address;
 }
 
 /** resolved's notation: a leading `~` routes a domain without searching it. Names are kept without a trailing dot. */

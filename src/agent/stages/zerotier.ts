@@ -89,6 +89,7 @@ function rememberNetworks(memory: Memory, reading: Answered): Memory {
     const before = networks[network.id];
     networks[network.id] = {
       device: network.portDeviceName,
+      configured: configured || before?.configured === true,
       assignedAddresses: configured ? network.assignedAddresses : (before?.assignedAddresses ?? []),
       mtuBytes: network.mtuBytes,
       dns: configured ? network.dns : (before?.dns ?? network.dns),

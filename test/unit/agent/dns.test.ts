@@ -85,6 +85,7 @@ describe('the dns stage', () => {
       networks: {
         [networkId]: {
           device,
+          configured: true,
           assignedAddresses: ['10.45.0.7/24'],
           mtuBytes: 2800,
           dns: { domain: '', servers: [] },
@@ -130,6 +131,23 @@ describe('the dns stage', () => {
       ],
       defaultRoute: false,
     });
+  });
+
+  test('an IPv6 server is wanted in the form in which resolved tells it', () => {
+    const known = aMemory().networks[networkId];
+    assert.ok(known);
+    const [network] = withDns({ servers: ['FD00:0:0::0053'] }).zerotier.networks;
+    assert.ok(network);
+    assert.deepEqual(wantedDns(network.dns, known)?.servers, ['fd00::53']);
+  });
+
+  test('waits for the configuration of a network that has just been joined', () => {
+    const known = aMemory().networks[networkId];
+    assert.ok(known);
+    const memory = aMemory({
+      networks: { [networkId]: { ...known, configured: false, dns: { domain: '', servers: [] } } },
+    });
+    assert.equal(ask({}, memory).findings.DnsConfigured.status, 'unknown');
   });
 
   test('the order of servers counts', () => {
