@@ -71,6 +71,8 @@ deps: node_modules/.package-lock.json ## Debian packages (as root) and node_modu
 node_modules/.package-lock.json: package.json package-lock.json
 	@packaging/prepare-host
 	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null
+	@# npm 9 leaves out this link, since two optional packages claim it.
+	@ln -sfn ../node-linux-$(if $(filter aarch64,$(shell uname -m)),arm64,x64)/bin/node $(NODE)
 	@$(NODE) --version >/dev/null || { echo 'npm brought no Node.js for this machine: amd64 and arm64 are supported' >&2; exit 1; }
 	@touch $@
 
