@@ -116,10 +116,13 @@ export function openNode(options: NodeOptions): Node {
         return k3s.writeConfig(action.text);
       case 'k3s.copy-token':
         return k3s.copyToken();
+      // What mooring asks for is within its own budget: it must neither be refused by the unit's start limit, which is for
+      // the restarts that systemd makes by itself, nor use that up.
       case 'unit.start':
-        if (action.reason === 'failed') await systemd.resetFailed(action.unit);
+        await systemd.resetFailed(action.unit);
         return systemd.start(action.unit);
       case 'unit.restart':
+        await systemd.resetFailed(action.unit);
         return systemd.restart(action.unit);
       case 'unit.reload':
         return systemd.reload(action.unit);
