@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import type { CliContext } from './cli/context.ts';
 import { exitCode } from './cli/context.ts';
 import { paths } from './cli/paths.ts';
-import { findVerb, usage, verbs } from './cli/verbs.ts';
+import { findVerb, reservedVerbs, usage, verbs } from './cli/verbs.ts';
 import { messageOf } from './systems/error.ts';
 
 const complain = (line: string) => {
@@ -17,8 +17,17 @@ async function main(argv: readonly string[]): Promise<number> {
     return name === undefined ? exitCode.usage : exitCode.fine;
   }
   const verb = findVerb(name === '--version' ? 'version' : name);
+  if (verb === undefined && reservedVerbs.includes(name)) {
+    complain(`mooring: "${name}" is not in this version yet`);
+    return exitCode.usage;
+  }
   if (verb === undefined) {
-    complain(`mooring: there is no verb "${name}"; there are ${verbs.map((one) => one.name).join(', ')}`);
+    complain(
+      `mooring: there is no verb "${name}"; there are ${verbs
+        .filter((one) => one.isInternal !== true)
+        .map((one) => one.name)
+        .join(', ')}`,
+    );
     return exitCode.usage;
   }
   let values: Record<string, string | boolean | undefined>;

@@ -68,6 +68,15 @@ export const verbs: readonly Verb[] = [
   },
 ];
 
+/** Names kept for verbs that a later version brings; until then they are refused in words of their own. */
+export const reservedVerbs: readonly string[] = [
+  'doctor',
+  'events',
+  'leave',
+  'prepare-image',
+  'support-bundle',
+];
+
 /** By name. */
 export function findVerb(name: string): Verb | undefined {
   return verbs.find((verb) => verb.name === name);
