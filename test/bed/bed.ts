@@ -14,6 +14,7 @@ import { BedNode } from './node.ts';
 import { BedError, waitFor } from './process.ts';
 import { ensureBase } from './root.ts';
 import { Run } from './run.ts';
+import { parseStatus, type StatusDocument } from './status.ts';
 import { buildNodePackage, homeNetwork, standinOptions } from './zerotier.ts';
 
 const projectDir = join(import.meta.dirname, '../..');
@@ -34,18 +35,6 @@ export interface BedOptions {
   readonly mayKeep?: boolean;
   /** Hears about steps that take long. */
   readonly tell?: (line: string) => void;
-}
-
-/** mooring's status document; only what the bed looks at. */
-export interface StatusDocument {
-  readonly ready: boolean;
-  readonly sentence: string;
-  readonly conditions: readonly {
-    readonly type: string;
-    readonly status: 'true' | 'false' | 'unknown';
-    readonly reason: string;
-    readonly message: string;
-  }[];
 }
 
 export class Bed {
@@ -240,26 +229,4 @@ async function builtDeb(): Promise<string> {
   const deb = join(projectDir, 'build', `mooring_${version}_amd64.deb`);
   if (!existsSync(deb)) throw new BedError(`there is no ${deb}: run \`make deb\` first`);
   return deb;
-}
-
-/** The document, or undefined where the text is none. */
-function parseStatus(text: string): StatusDocument | undefined {
-  let document: unknown;
-  try {
-    document = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  return isStatus(document) ? document : undefined;
-}
-
-function isStatus(value: unknown): value is StatusDocument {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'ready' in value &&
-    typeof value.ready === 'boolean' &&
-    'conditions' in value &&
-    Array.isArray(value.conditions)
-  );
 }

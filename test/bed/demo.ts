@@ -4,12 +4,13 @@
  * prints the node's journal. KEEP=1 leaves it up.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { Bed, type StatusDocument } from './bed.ts';
+import { Bed } from './bed.ts';
 import { BedError, waitFor } from './process.ts';
+import type { StatusDocument } from './status.ts';
 import { homeNetwork } from './zerotier.ts';
 
 /** How long the whole way may take. */
-const totalMs = 240_000;
+const totalMs = 120_000;
 
 type Conditions = StatusDocument['conditions'];
 const isTrue = (conditions: Conditions, type: string) =>
@@ -27,7 +28,11 @@ const stages: readonly { name: string; seen: (conditions: Conditions) => boolean
   },
   { name: 'authorised', seen: (c) => isTrue(c, 'NetworkAuthorized'), says: 'the controller said yes' },
   { name: 'link', seen: (c) => isTrue(c, 'LinkReady'), says: 'the interface is up and has its address' },
-  { name: 'dns', seen: (c) => isTrue(c, 'DnsConfigured'), says: 'names of home resolve through the link' },
+  {
+    name: 'dns',
+    seen: (c) => isTrue(c, 'DnsConfigured') && reasonOf(c, 'DnsConfigured') !== 'NothingPushed',
+    says: 'names of home are asked through the link',
+  },
   { name: 'k3s', seen: (c) => isTrue(c, 'K3sRunning'), says: 'the agent joined its server' },
   { name: 'ingress', seen: (c) => isTrue(c, 'IngressRunning'), says: 'the doors on 80 and 443 are open' },
   { name: 'moored', seen: (c) => isTrue(c, 'Ready'), says: 'everything together' },

@@ -125,11 +125,15 @@ function ownerLives(id: string): boolean {
   return startTime !== '' && startTimeOf(Number(pid)) === startTime;
 }
 
-/** Start time in clock ticks, which tells a process from a later one with its pid. Undefined where it is gone. */
+/**
+ * Start time in clock ticks, which tells a process from a later one with its pid. Undefined where it is gone, or dead and not
+ * yet reaped.
+ */
 function startTimeOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    const [state = '', ...rest] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return state === 'Z' || state === 'X' ? undefined : rest[18];
   } catch {
     return undefined;
   }

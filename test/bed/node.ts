@@ -4,12 +4,13 @@
  * inside, since a stopped nsenter would hold the container's shutdown.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { cgroupFolder } from './host.ts';
 import { BedError, type CommandOptions, type CommandResult, failed, waitFor } from './process.ts';
 import type { Base } from './root.ts';
 import type { Background, Run } from './run.ts';
+import { type UnitUsage, usageOf } from './usage.ts';
 
 /** What cloud-init finds on the first boot. */
 export interface Seed {
@@ -20,18 +21,6 @@ export interface Seed {
 
 /** systemd-nspawn's exit code when the container asked for a reboot (--keep-unit). */
 const rebootExitCode = 133;
-
-/** CPU and memory of one unit's processes. Bytes and microseconds. */
-export interface UnitUsage {
-  /** Of the unit's whole cgroup since it started, children that ended included. */
-  readonly cpuUsec: number;
-  readonly rssBytes: number;
-  readonly pssBytes: number;
-  readonly privateBytes: number;
-  /** Voluntary context switches of all threads that live now. */
-  readonly voluntarySwitches: number;
-  readonly processes: number;
-}
 
 export class BedNode {
   /** The node's root as the host sees it; /run and /tmp inside are mounts of its own. */
@@ -193,19 +182,7 @@ export class BedNode {
     const group = await this.unitProperty(unit, 'ControlGroup');
     const folder = join(cgroupFolder(this.#run.id, 'node/payload'), group);
     if (group === '' || !existsSync(folder)) throw new BedError(`${unit} has no cgroup: it does not run`);
-    const cpu = /^usage_usec (\d+)$/m.exec(await readFile(join(folder, 'cpu.stat'), 'utf8'))?.[1];
-    const pids = (await readFile(join(folder, 'cgroup.procs'), 'utf8'))
-      .split('\n')
-      .filter((pid) => pid !== '');
-    const sum = { rssBytes: 0, pssBytes: 0, privateBytes: 0, voluntarySwitches: 0 };
-    for (const pid of pids) {
-      const maps = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '');
-      sum.rssBytes += kib(maps, 'Rss');
-      sum.pssBytes += kib(maps, 'Pss');
-      sum.privateBytes += kib(maps, 'Private_Clean') + kib(maps, 'Private_Dirty');
-      sum.voluntarySwitches += await switchesOf(pid);
-    }
-    return { cpuUsec: Number(cpu ?? 0), processes: pids.length, ...sum };
+    return usageOf(folder);
   }
 
   async #shutDown(verb: 'reboot' | 'poweroff'): Promise<number> {
@@ -246,17 +223,4 @@ async function initOf(nspawnPid: number): Promise<number> {
     if (/^NSpid:.*\t1$/m.test(status)) return Number(child);
   }
   throw new BedError('nspawn has not started an init yet');
-}
-
-function kib(smaps: string, field: string): number {
-  return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(smaps)?.[1] ?? 0) * 1024;
-}
-
-async function switchesOf(pid: string): Promise<number> {
-  let total = 0;
-  for (const task of await readdir(`/proc/${pid}/task`).catch(() => [])) {
-    const status = await readFile(`/proc/${pid}/task/${task}/status`, 'utf8').catch(() => '');
-    total += Number(/^voluntary_ctxt_switches:\s+(\d+)$/m.exec(status)?.[1] ?? 0);
-  }
-  return total;
 }
