@@ -10,7 +10,7 @@ import type { StatusDocument } from './status.ts';
 import { homeNetwork } from './zerotier.ts';
 
 /** How long the whole way may take. */
-const totalMs = 120_000;
+const totalMs = 240_000;
 
 type Conditions = StatusDocument['conditions'];
 const isTrue = (conditions: Conditions, type: string) =>
