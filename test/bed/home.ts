@@ -134,6 +134,15 @@ export class Home {
     return seriesOf(answer);
   }
 
+  /** Has Prometheus' own tool look at metrics in text format; throws BedError with its complaints. */
+  async checkMetrics(text: string): Promise<void> {
+    await this.#run.run(
+      [...this.#base.promtool, 'check', 'metrics'],
+      { part: 'home-commands' },
+      { input: text },
+    );
+  }
+
   /** What home's programs printed, for a failure's report. */
   async logs(): Promise<string> {
     const files = ['home-zerotier', 'home-k3s', 'home-dns', 'home-prometheus'];

@@ -18,6 +18,8 @@ export interface Base {
   readonly aptDir: string;
   /** Command line that runs Prometheus on this host. */
   readonly prometheus: readonly string[];
+  /** The same for its tool, which checks metrics. */
+  readonly promtool: readonly string[];
 }
 
 /** Everything that decides what the base holds; its hash names it. */
@@ -32,7 +34,7 @@ const recipe = {
   /** What `apt-get install` finds on the node, with all that it pulls. */
   offered: ['nginx-light', 'nginx', 'libnginx-mod-stream', 'haproxy'],
   /** Unpacked for home, not installed. */
-  home: ['prometheus'],
+  home: ['prometheus', 'promtool'],
   files: {
     '/etc/systemd/network/20-eth0.network':
       '[Match]\nName=eth0\n\n[Network]\nAddress=10.99.0.2/24\nGateway=10.99.0.1\nDNS=10.99.0.1\nIPv6AcceptRA=no\n\n[Route]\nDestination=169.254.169.254\nGateway=10.99.0.9\n',
@@ -54,16 +56,18 @@ export async function ensureBase(run: Run, tell: (line: string) => void = () => 
   const folder = join(cacheDir(), `base-${hash}`);
   if (!existsSync(folder)) await build(run, folder, tell);
   const rootDir = join(folder, 'root');
+  // Both are linked against the base's C library, which the host may not have.
+  const fromHome = (program: string) => [
+    join(rootDir, 'usr/lib64/ld-linux-x86-64.so.2'),
+    '--library-path',
+    join(rootDir, 'usr/lib/x86_64-linux-gnu'),
+    join(folder, 'home/usr/bin', program),
+  ];
   return {
     rootDir,
     aptDir: join(folder, 'apt'),
-    // Prometheus is linked against the base's C library, which the host may not have.
-    prometheus: [
-      join(rootDir, 'usr/lib64/ld-linux-x86-64.so.2'),
-      '--library-path',
-      join(rootDir, 'usr/lib/x86_64-linux-gnu'),
-      join(folder, 'home/usr/bin/prometheus'),
-    ],
+    prometheus: fromHome('prometheus'),
+    promtool: fromHome('promtool'),
   };
 }
 

@@ -2,6 +2,9 @@
 
 /** mooring's status document; only what the bed looks at. */
 export interface StatusDocument {
+  readonly version: string;
+  /** ISO 8601, of the pass that it tells of. */
+  readonly time: string;
   readonly ready: boolean;
   readonly sentence: string;
   readonly conditions: readonly {
@@ -9,7 +12,20 @@ export interface StatusDocument {
     readonly status: 'true' | 'false' | 'unknown';
     readonly reason: string;
     readonly message: string;
+    /** ISO 8601, since when the status is what it is. */
+    readonly since: string;
   }[];
+  readonly networks: readonly {
+    readonly id: string;
+    readonly status: string;
+    readonly device: string;
+    readonly ifindex?: number;
+    readonly addresses: readonly string[];
+    readonly flaps: number;
+    readonly outages: number;
+  }[];
+  /** Starts and restarts asked for so far, by `unit reason`. */
+  readonly k3s: { readonly restarts: Readonly<Record<string, number>> };
 }
 
 /** The document, or undefined where the text is none. */
@@ -30,6 +46,12 @@ function isStatus(value: unknown): value is StatusDocument {
     'ready' in value &&
     typeof value.ready === 'boolean' &&
     'conditions' in value &&
-    Array.isArray(value.conditions)
+    Array.isArray(value.conditions) &&
+    'networks' in value &&
+    Array.isArray(value.networks) &&
+    'k3s' in value &&
+    typeof value.k3s === 'object' &&
+    value.k3s !== null &&
+    'restarts' in value.k3s
   );
 }
