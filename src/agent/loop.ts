@@ -60,6 +60,7 @@ export class Loop {
   private passes = 0;
   private passStartedMs: number | undefined;
   private lastPassMs: number | undefined;
+  private isAsked = false;
 
   constructor(shell: Shell, memory: Memory, observer: LoopObserver = {}) {
     this.shell = shell;
@@ -71,6 +72,15 @@ export class Loop {
   wake(reason: string): void {
     if (this.reasons.length < 32 && !this.reasons.includes(reason)) this.reasons.push(reason);
     this.wakeUp.abort();
+  }
+
+  /**
+   * As wake, because a person asks: what waits for its next try is tried in the next pass. Restarts of units stay within
+   * their budget all the same.
+   */
+  retryNow(reason: string): void {
+    this.isAsked = true;
+    this.wake(reason);
   }
 
   /** Whether the loop turns: no pass has been running, or overdue, for longer than `limitMs`. */
@@ -122,7 +132,8 @@ export class Loop {
     const world = await this.shell.observe(this.memory);
     const now = this.shell.now();
     const config = this.shell.config();
-    const before = this.memory;
+    const before = this.isAsked ? withoutBackoff(this.memory) : this.memory;
+    this.isAsked = false;
     const result = plan({ config, world, memory: before, now }, this.shell.random());
     this.tellChanges(before.conditions, result.conditions);
     const { memory, starts } = this.admit(result, busy, now);
@@ -208,4 +219,13 @@ export class Loop {
       );
     }
   }
+}
+
+/** Every next try is due. What is known of the former ones stays, and so do starts and restarts of units. */
+function withoutBackoff(memory: Memory): Memory {
+  const attempts = Object.entries(memory.attempts).map(([key, attempt]) => {
+    const isStart = key.startsWith('unit.start:') || key.startsWith('unit.restart:');
+    return [key, isStart ? attempt : { ...attempt, count: 0, notBeforeMs: 0 }];
+  });
+  return { ...memory, attempts: Object.fromEntries(attempts) };
 }

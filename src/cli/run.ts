@@ -112,7 +112,7 @@ export async function run(context: CliContext): Promise<number> {
         log('error', `config refused, the former one stays in force: ${problem}`);
     }
     await notifier.ready(document?.sentence ?? 'Starting');
-    loop.wake('SIGHUP');
+    loop.retryNow('SIGHUP');
   }
 
   const end = new AbortController();

@@ -121,4 +121,27 @@ describe('the loop', () => {
     await loop.run(end.signal);
     assert.equal(loop.isTurning(30_000), true);
   });
+
+  test('tries at once what waits for its next try when a person asks', async () => {
+    const end = new AbortController();
+    const copies: number[] = [];
+    const shell = virtualShell({
+      observe: () =>
+        aWorld({
+          k3s: { binary: '1', config: { kind: 'absent' }, token: { kind: 'present', copyInSync: false } },
+        }),
+      apply: (action, self) => {
+        if (action.do === 'k3s.copy-token') copies.push(self.nowMs);
+        return { ok: false, code: 'disk-full', message: 'no space' };
+      },
+      onPublish: (self) => {
+        if (self.logged.some((line) => line.includes('no space'))) loop.retryNow('SIGHUP');
+        if (copies.length === 3) end.abort();
+      },
+    });
+    const loop = new Loop(shell, aMemory());
+    const startedMs = shell.nowMs;
+    await loop.run(end.signal);
+    assert.deepEqual(copies.slice(0, 3), [startedMs, startedMs, startedMs]);
+  });
 });
