@@ -1,0 +1,246 @@
+/**
+ * The node's doors: a client on the internet knocks all the time, always with new connections, while nginx' package is
+ * installed and reinstalled, the config changes, ports are taken and configs are refused. No knock may be lost.
+ */
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { editConfig, reload, waitForReason } from './ask.ts';
+import { Bed } from './bed.ts';
+import { exampleDoors, type Knock, type Knocking } from './client.ts';
+import { waitFor } from './process.ts';
+
+const ingressUnit = 'mooring-ingress.service';
+const defaultPage = /Welcome to nginx/;
+
+/** What no client of these doors may ever see. */
+const lost = (knocks: readonly Knock[]) =>
+  knocks.filter(
+    ({ ok, said, door }) => !ok || !(door === 'quic' ? said === 'knock' : said.includes('traefik')),
+  );
+
+/** How many knocks each door had. */
+const counts = (knocks: readonly Knock[]) => Object.groupBy(knocks, ({ door }) => door);
+
+/** Fails with the knocks that were lost; `least` a door proves that somebody knocked at all. */
+function assertNoneLost(knocks: readonly Knock[], least: number): void {
+  for (const door of Object.keys(exampleDoors)) {
+    const count = counts(knocks)[door]?.length ?? 0;
+    assert.ok(count >= least, `${door} was knocked at ${count} times only`);
+  }
+  assert.deepEqual(lost(knocks), []);
+}
+
+const addDoor = (name: string, port: number) => (text: string) =>
+  `${text.trimEnd()}\n  - {name: ${name}, listen: ${port}, upstreams: ["127.0.0.1:31693"]}\n`;
+
+describe('the doors of a node', () => {
+  let bed: Bed;
+  let whileInstalling: readonly Knock[];
+
+  before(async () => {
+    bed = await Bed.start({ boot: false });
+    const knocking = bed.client.knock({ http: 'http:80' });
+    await bed.node.boot();
+    await bed.authorise();
+    await bed.waitForReady();
+    await bed.node.waitForCloudInit();
+    await knocking.more(5);
+    whileInstalling = await knocking.stop();
+  });
+  after(async () => {
+    await bed?.stop();
+  });
+
+  const nginxTime = async (property: string) =>
+    Number(await bed.node.unitProperty('nginx.service', property));
+  const workers = async () => (await bed.node.run(['pgrep', '-P', await mainPid()])).split('\n');
+  const mainPid = () => bed.node.unitProperty(ingressUnit, 'MainPID');
+
+  test("never show nginx' default page while cloud-init installs everything", async () => {
+    const first = whileInstalling.findIndex(({ ok }) => ok);
+    assert.ok(first > 5, 'somebody knocked before the door was there');
+    assert.ok(whileInstalling.length - first >= 5, 'and after');
+    const answers = whileInstalling.filter(({ ok }) => ok);
+    assert.deepEqual(
+      answers.filter(({ said }) => !said.includes('traefik')),
+      [],
+    );
+    assert.ok((await nginxTime('ConditionTimestampMonotonic')) > 0, "nginx' package tried to start it");
+    assert.equal(await bed.node.unitProperty('nginx.service', 'ConditionResult'), 'no');
+    assert.equal(await nginxTime('ActiveEnterTimestampMonotonic'), 0);
+  });
+
+  describe('under traffic', () => {
+    let knocking: Knocking;
+
+    beforeEach(async () => {
+      knocking = bed.client.knock(exampleDoors);
+      await knocking.more(5);
+    });
+    afterEach(async () => {
+      await knocking.stop();
+    });
+
+    test('are opened again when somebody shuts them, and whoever knocks has noticed', async () => {
+      await bed.node.run(['systemctl', 'stop', ingressUnit]);
+      await waitForReason(bed, 'IngressRunning', 'Serving', 15_000);
+      await knocking.more(5);
+      const knocks = await knocking.stop();
+      assert.notDeepEqual(lost(knocks), []);
+      assert.deepEqual(lost(knocks.slice(-6)), []);
+    });
+
+    test("stay open while nginx' package is installed again", async () => {
+      const [master, tried] = [await mainPid(), await nginxTime('ConditionTimestampMonotonic')];
+      const packages = await bed.node.run("dpkg -l '*nginx*' | awk '/^ii/ { print $2 }'");
+      assert.match(packages, /libnginx-mod-stream/);
+      await bed.node.run(['apt-get', 'install', '-y', '-q', '--reinstall', ...packages.trim().split(/\s+/)], {
+        timeoutMs: 120_000,
+        env: { DEBIAN_FRONTEND: 'noninteractive' },
+      });
+      const program = await bed.node.run(['readlink', `/proc/${master}/exe`]);
+      assert.match(program, /\(deleted\)$/, 'the program was replaced under the running nginx');
+      assert.ok(
+        (await nginxTime('ConditionTimestampMonotonic')) > tried,
+        'the package tried to start its own',
+      );
+      assert.equal(await nginxTime('ActiveEnterTimestampMonotonic'), 0);
+      await knocking.more(10);
+      assert.equal(await mainPid(), master);
+      assertNoneLost(await knocking.stop(), 20);
+    });
+
+    test('stay open through a reload that adds one, and an open connection lives on', async () => {
+      const held = holdConnection(bed);
+      await held.open();
+      const before = await workers();
+      await editConfig(bed, addDoor('more', 8081));
+      await reload(bed);
+      await waitForReason(bed, 'IngressRunning', 'Serving', 15_000);
+      const after = await workers();
+      assert.ok(
+        after.some((pid) => !before.includes(pid)),
+        'new workers serve',
+      );
+      assert.ok(
+        after.some((pid) => before.includes(pid)),
+        'a former one still has the open connection',
+      );
+      assert.match((await bed.client.http(8081)).body, /traefik/);
+      assert.match(await held.finish(), /200 OK.*traefik/s);
+      await knocking.more(10);
+      assertNoneLost(await knocking.stop(), 15);
+    });
+
+    test('stay open while another program holds a port that the config asks for, which is opened once it is free', async () => {
+      const listener =
+        "import socket, signal; s = socket.socket(); s.bind(('0.0.0.0', 8082)); s.listen(); signal.pause()";
+      await bed.node.run([
+        'systemd-run',
+        '--unit=squatter',
+        '--service-type=exec',
+        'python3',
+        '-c',
+        listener,
+      ]);
+      await waitFor(
+        'the other program to listen',
+        async () => (await bed.node.run('cat /proc/net/tcp')).includes(':1F92 00000000:0000 0A'),
+        { timeoutMs: 10_000 },
+      );
+      await editConfig(bed, addDoor('taken', 8082));
+      await reload(bed);
+      const message = await waitForReason(bed, 'IngressRunning', 'ReloadRefused', 30_000);
+      assert.match(message, /former config/);
+      await bed.waitForCondition('ConfigAccepted', 'true', 5_000);
+      await bed.waitForCondition('Ready', 'false', 5_000);
+      assert.match(await bed.node.journal({ unit: ingressUnit }), /bind\(\) to 0\.0\.0\.0:8082 failed/);
+      await knocking.more(10);
+      await bed.node.run(['systemctl', 'stop', 'squatter.service']);
+      await waitForReason(bed, 'IngressRunning', 'Serving', 75_000);
+      assert.match((await bed.client.http(8082)).body, /traefik/);
+      await knocking.more(5);
+      assertNoneLost(await knocking.stop(), 15);
+    });
+
+    test('stay open while nginx refuses a config, which never takes the place of the good one', async () => {
+      const module = '/usr/share/nginx/modules-available/mod-stream.conf';
+      const good = '/var/lib/mooring/nginx/nginx.conf';
+      const before = await bed.node.run(['sha256sum', good]);
+      await bed.node.run(`cp ${module} /root/mod-stream.conf && echo 'no_such_directive on;' >> ${module}`);
+      const refused = await bed.node.tryRun(['nginx', '-t', '-c', good]);
+      assert.notEqual(refused.exitCode, 0);
+      await editConfig(bed, addDoor('refused', 8083));
+      await reload(bed);
+      const message = await waitForReason(bed, 'IngressRunning', 'ConfigRefused', 30_000);
+      assert.match(message, /no_such_directive/);
+      assert.match(message, /former config stays in force/);
+      await bed.node.run(['systemctl', 'restart', 'mooring.service']);
+      await waitForReason(bed, 'IngressRunning', 'ConfigRefused', 30_000);
+      assert.equal(await bed.node.run(['sha256sum', good]), before);
+      await knocking.more(10);
+      await bed.node.run(`cp /root/mod-stream.conf ${module}`);
+      // A person who mended it does not wait for the next try.
+      await reload(bed);
+      await waitForReason(bed, 'IngressRunning', 'Serving', 10_000);
+      assert.notEqual(await bed.node.run(['sha256sum', good]), before);
+      assert.match((await bed.client.http(8083)).body, /traefik/);
+      await knocking.more(5);
+      assertNoneLost(await knocking.stop(), 15);
+    });
+
+    test('stay open beside an nginx.service that the admin asks for', async () => {
+      await bed.node.run(
+        "sed -i 's/listen 80 /listen 8090 /; /listen \\[::\\]:80 /d' /etc/nginx/sites-available/default",
+      );
+      await bed.node.run(['systemctl', 'start', 'nginx.service']);
+      assert.equal(await bed.node.unitProperty('nginx.service', 'ActiveState'), 'inactive');
+      await bed.node.run('touch /etc/mooring/allow-nginx-service && systemctl start nginx');
+      assert.equal(await bed.node.unitProperty('nginx.service', 'ActiveState'), 'active');
+      assert.match((await bed.client.http(8090)).body, defaultPage);
+      await knocking.more(10);
+      const knocks = await knocking.stop();
+      assertNoneLost(knocks, 10);
+      assert.deepEqual(
+        knocks.filter(({ said }) => defaultPage.test(said)),
+        [],
+      );
+    });
+  });
+});
+
+/** A connection through port 80 that is opened, left alone with half a request, and finished when the test says so. */
+function holdConnection(bed: Bed): { open(): Promise<void>; finish(): Promise<string> } {
+  const [opened, go] = [join(bed.dir, 'held-open'), join(bed.dir, 'held-go')];
+  const script = `
+import os, socket, sys, time
+s = socket.create_connection(('10.99.0.2', 80), 5)
+s.sendall(b'GET /held HTTP/1.1\\r\\nHost: held\\r\\n')
+open(sys.argv[1], 'w').close()
+end = time.monotonic() + 60
+while not os.path.exists(sys.argv[2]):
+    if time.monotonic() > end: sys.exit('nobody let go')
+    time.sleep(0.05)
+s.settimeout(5)
+s.sendall(b'Connection: close\\r\\n\\r\\n')
+answer = b''
+while chunk := s.recv(4096): answer += chunk
+print(answer.decode())
+`;
+  const answer = bed.client.tryRun(['python3', '-c', script, opened, go], 70_000);
+  return {
+    open: async () => {
+      await waitFor('the connection to be open', async () => bed.client.run(['ls', opened]), {
+        timeoutMs: 10_000,
+      });
+    },
+    finish: async () => {
+      await writeFile(go, '');
+      const { stdout, stderr, exitCode } = await answer;
+      assert.equal(exitCode, 0, stderr);
+      return stdout;
+    },
+  };
+}
