@@ -99,8 +99,9 @@ function closed(server: Server): Promise<void> {
 }
 
 async function answer(pages: HealthPages, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const send = (status: number, type: string, text: string) => {
+  const send = (status: number, type: string, text: string, more: Readonly<Record<string, string>> = {}) => {
     response.writeHead(status, {
+      ...more,
       'content-type': type,
       'content-length': Buffer.byteLength(text),
       'cache-control': 'no-store',
@@ -110,7 +111,8 @@ async function answer(pages: HealthPages, request: IncomingMessage, response: Se
     response.end(request.method === 'HEAD' ? undefined : text);
   };
   const plain = 'text/plain; charset=utf-8';
-  if (request.method !== 'GET' && request.method !== 'HEAD') return send(405, plain, 'only GET and HEAD\n');
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    return send(405, plain, 'only GET and HEAD\n', { allow: 'GET, HEAD' });
   const path = (request.url ?? '/').split('?')[0];
   switch (path) {
     case '/healthz':
