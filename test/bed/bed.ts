@@ -95,6 +95,11 @@ export class Bed {
     return this.#run.dir;
   }
 
+  /** mooring's package as the node downloads it, on the host. */
+  get deb(): string {
+    return join(this.#run.dir, 'www/mooring.deb');
+  }
+
   /** Name of a network namespace, for a person who wants to get in. */
   netns(end: End): string {
     return this.#network.netns(end);
