@@ -9,7 +9,16 @@ export const stageNames = ['zerotier', 'link', 'dns', 'k3s', 'ingress'] as const
 export type StageName = (typeof stageNames)[number];
 
 /** Why a unit is started or restarted; a label of the restart counters. */
-export type RestartReason = 'start' | 'failed' | 'ifindex' | 'address' | 'config' | 'binary' | 'outage';
+export type RestartReason =
+  | 'start'
+  | 'failed'
+  | 'ifindex'
+  | 'address'
+  | 'config'
+  | 'binary'
+  | 'outage'
+  /** It claims to run, but does not answer on the bus. */
+  | 'silent';
 
 export type Action =
   | { readonly do: 'zerotier.join'; readonly network: string }

@@ -28,4 +28,5 @@ export interface World {
 /** The units that mooring watches and drives. */
 export const k3sUnit = 'k3s-node.service';
 export const ingressUnit = 'mooring-ingress.service';
-export const watchedUnits = [k3sUnit, ingressUnit] as const;
+export const resolvedUnit = 'systemd-resolved.service';
+export const watchedUnits = [k3sUnit, ingressUnit, resolvedUnit] as const;

@@ -7,39 +7,74 @@ import type { NetworkConfig } from '../../config/schema.ts';
 import type { DnsDomain, LinkDns } from '../../systems/resolved/types.ts';
 import { type Action, actionKey } from '../actions.ts';
 import { mayTry } from '../attempts.ts';
+import { fullBudget, nextAllowedMs } from '../budget.ts';
 import type { Finding } from '../conditions.ts';
 import { cleared, type Memory, type RememberedNetwork, without } from '../memory.ts';
 import { reverseZones } from '../reverse-zones.ts';
+import { resolvedUnit } from '../world.ts';
+import { budgetPolicy } from './k3s.ts';
 import { earliest, isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
 
 const missingResolved =
   'systemd-resolved cannot be used; install and start it: apt install systemd-resolved && systemctl enable --now systemd-resolved';
 
+/** How long a running resolved may be silent: it gets its name on the bus a moment after it says that it is ready. */
+const silenceMs = 10_000;
+const restartResolved: Action = { do: 'unit.restart', unit: resolvedUnit, reason: 'silent' };
+
 export function dnsStage(
   input: StageInput,
 ): StageResult & { readonly findings: { readonly DnsConfigured: Finding } } {
   const { dns } = input.world;
-  if (dns.kind === 'absent') {
-    const finding = isFalse('ResolvedMissing', `${missingResolved} (${dns.error})`);
-    return {
-      actions: [],
-      memory: input.memory,
-      wakeAtMs: input.now.monoMs + 5_000,
-      findings: { DnsConfigured: finding },
-    };
-  }
+  if (dns.kind === 'absent') return withoutResolved(input, dns.error);
   const parts = input.config.zerotier.networks.map((network) => networkDns(input, network, dns.links));
   const findings = parts.map((part) => part.finding);
   const finding =
     findings.find((one) => one.status === 'false') ??
     findings.find((one) => one.status === 'unknown') ??
     findings[0];
+  const answers = cleared(input.memory, [actionKey(restartResolved)]);
   return {
     actions: parts.flatMap((part) => part.actions),
-    memory: parts.reduce((memory, part) => part.remember(memory), input.memory),
+    memory: parts.reduce((memory, part) => part.remember(memory), answers),
     wakeAtMs: earliest(...parts.map((part) => part.wakeAtMs)),
     findings: { DnsConfigured: finding ?? isUnknown('NoNetwork', 'no network is configured') },
   };
+}
+
+/**
+ * Nobody answers for resolved. Where PID 1 says that it runs, it has lost the bus: it does not come back after a restart of
+ * the D-Bus daemon by itself. Then it is restarted, within the units' budget; it keeps what links it had.
+ */
+function withoutResolved(
+  input: StageInput,
+  error: string,
+): StageResult & { readonly findings: { readonly DnsConfigured: Finding } } {
+  const { memory, now, world } = input;
+  const unit = world.units.kind === 'answered' ? world.units.units[resolvedUnit] : undefined;
+  const answer = (finding: Finding, wakeAtMs: number, next: Memory, actions: readonly Action[] = []) => ({
+    actions,
+    memory: next,
+    wakeAtMs,
+    findings: { DnsConfigured: finding },
+  });
+  const key = actionKey(restartResolved);
+  if (unit?.activeState !== 'active') {
+    const finding = isFalse('ResolvedMissing', `${missingResolved} (${error})`);
+    return answer(finding, now.monoMs + 5_000, cleared(memory, [key]));
+  }
+  const finding = isFalse(
+    'ResolvedSilent',
+    `systemd-resolved runs but does not answer; mooring restarts it where that lasts (${error})`,
+  );
+  const patience = { count: 0, lastMs: now.monoMs, notBeforeMs: now.monoMs + silenceMs, error: undefined };
+  const attempt = memory.attempts[key] ?? patience;
+  const policy = budgetPolicy(input);
+  const budget = memory.budgets[resolvedUnit] ?? fullBudget(policy, now.monoMs);
+  const atMs = Math.max(attempt.notBeforeMs, nextAllowedMs(budget, policy, now.monoMs));
+  const next = { ...memory, attempts: { ...memory.attempts, [key]: attempt } };
+  if (atMs <= now.monoMs) return answer(finding, now.monoMs + 1_000, next, [restartResolved]);
+  return answer(finding, Math.min(atMs, now.monoMs + 5_000), next);
 }
 
 interface Part {

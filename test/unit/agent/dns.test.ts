@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { begun, ended } from '../../../src/agent/memory.ts';
 import { dnsStage, sameDns, wantedDns } from '../../../src/agent/stages/dns.ts';
-import type { World } from '../../../src/agent/world.ts';
+import { resolvedUnit, type World } from '../../../src/agent/world.ts';
 import type { LinkDns } from '../../../src/systems/resolved/types.ts';
-import { aConfig, aLink, aMemory, at, aWorld, device, networkId } from '../../support/world.ts';
+import { aConfig, aLink, aMemory, at, aUnit, aWorld, device, networkId } from '../../support/world.ts';
 
 const pushed: LinkDns = {
   servers: ['10.45.0.1'],
@@ -24,8 +24,6 @@ const context = {
   nowMs: 10_000,
   random: 0.5,
   budget: { count: 5, periodMs: 600_000, maxDelayMs: 1 },
-  epoch: undefined,
-  k3sUnit: '',
 };
 
 describe('the dns stage', () => {
@@ -111,6 +109,57 @@ describe('the dns stage', () => {
     assert.deepEqual(actions, []);
     assert.equal(findings.DnsConfigured.reason, 'ResolvedMissing');
     assert.match(findings.DnsConfigured.message, /apt install systemd-resolved/);
+  });
+
+  describe('with a resolved that runs but does not answer', () => {
+    const restart = { do: 'unit.restart', unit: resolvedUnit, reason: 'silent' } as const;
+    const silent = (activeState = 'active'): Partial<World> => ({
+      dns: { kind: 'absent', error: 'no answer' },
+      units: { kind: 'answered', units: { [resolvedUnit]: aUnit({ activeState }) } },
+    });
+    /** Asks at each of these moments, as the loop does, and tells when it was restarted. */
+    const restartsAt = (moments: readonly number[], world = silent()) => {
+      let memory = aMemory();
+      return moments.filter((ms) => {
+        const result = ask(world, memory, aConfig(), ms);
+        const [action] = result.actions;
+        memory = result.memory;
+        if (action === undefined) return false;
+        assert.deepEqual(action, restart);
+        memory = begun(memory, action, {
+          ...context,
+          nowMs: ms,
+          budget: { ...context.budget, maxDelayMs: 600_000 },
+        });
+        return true;
+      });
+    };
+
+    test('restarts it when that has lasted, and says so before', () => {
+      const first = ask(silent());
+      assert.deepEqual(first.actions, []);
+      assert.equal(first.findings.DnsConfigured.reason, 'ResolvedSilent');
+      assert.deepEqual(restartsAt([10_000, 15_000, 19_999, 20_000]), [20_000]);
+    });
+
+    test('restarts it a few times at most where that does not help', () => {
+      const hour = Array.from({ length: 3600 }, (_, second) => 10_000 + second * 1000);
+      const restarts = restartsAt(hour);
+      assert.ok(restarts.length >= 5 && restarts.length <= 35, `${restarts.length} restarts in an hour`);
+    });
+
+    test('begins to count anew once it has answered', () => {
+      const { memory } = ask(silent());
+      const answered = ask({}, memory, aConfig(), 15_000).memory;
+      assert.deepEqual(ask(silent(), answered, aConfig(), 20_000).actions, []);
+    });
+
+    test('leaves one alone that does not run, or about which systemd cannot be asked', () => {
+      assert.deepEqual(restartsAt([10_000, 60_000], silent('inactive')), []);
+      assert.deepEqual(restartsAt([10_000, 60_000], silent('activating')), []);
+      const nobody: Partial<World> = { ...silent(), units: { kind: 'unreachable', error: 'no bus' } };
+      assert.deepEqual(restartsAt([10_000, 60_000], nobody), []);
+    });
   });
 
   test('a written configuration wins over the pushed one', () => {
