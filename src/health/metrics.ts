@@ -54,21 +54,23 @@ export function createMetrics(version: string, busConnections: () => number): Me
   const lastPass = gauge('mooring_last_pass_timestamp_seconds', 'Unix time of the newest pass.');
   const actions = counter('mooring_actions_total', 'Actions carried out.', ['stage', 'action', 'result']);
   const reloads = counter('mooring_config_loads_total', 'Configs read at start or SIGHUP.', ['result']);
-  const flaps = gauge(
+  const flaps = counter(
     'mooring_link_flaps_total',
     'Times that the link went away or came back changed, since boot.',
     ['network_id'],
   );
-  const outages = gauge('mooring_link_outages_total', 'Outages longer than k3s.restart.outage, since boot.', [
-    'network_id',
-  ]);
+  const outages = counter(
+    'mooring_link_outages_total',
+    'Outages longer than k3s.restart.outage, since boot.',
+    ['network_id'],
+  );
   const info = gauge('mooring_interface_info', 'The interface of each network.', [
     'network_id',
     'interface',
     'ifindex',
   ]);
   const mtu = gauge('mooring_interface_mtu_bytes', 'MTU of the interface of each network.', ['network_id']);
-  const restarts = gauge(
+  const restarts = counter(
     'mooring_unit_restarts_total',
     'Starts and restarts of units that mooring asked for, since boot.',
     ['unit', 'reason'],
@@ -93,18 +95,19 @@ export function createMetrics(version: string, busConnections: () => number): Me
       passes.inc();
       passSeconds.observe(pass.durationMs / 1000);
       lastPass.setToCurrentTime();
+      // What the memory counts outlives this process: such a counter is set anew each time.
       for (const series of [flaps, outages, info, mtu, restarts, node]) series.reset();
       for (const network of document.networks) {
         const labels = { network_id: network.id };
-        flaps.set(labels, network.flaps);
-        outages.set(labels, network.outages);
+        flaps.inc(labels, network.flaps);
+        outages.inc(labels, network.outages);
         if (network.ifindex === undefined) continue;
         info.set({ ...labels, interface: network.device, ifindex: String(network.ifindex) }, 1);
         mtu.set(labels, network.mtuBytes ?? 0);
       }
       for (const [key, count] of Object.entries(document.k3s.restarts)) {
         const [unit = '', reason = ''] = key.split(' ');
-        restarts.set({ unit, reason }, count);
+        restarts.inc({ unit, reason }, count);
       }
       const { provider = 'none', region = '', zone = '', instanceType = '' } = document.cloud;
       node.set({ provider, region, zone, instance_type: instanceType }, 1);
@@ -131,13 +134,14 @@ function processMetrics(registry: Registry, busConnections: () => number): void 
       this.set(started);
     },
   });
-  new Gauge({
+  new Counter({
     name: 'process_cpu_seconds_total',
     help: 'User and system CPU time spent.',
     registers,
     collect() {
       const { user, system } = process.cpuUsage();
-      this.set((user + system) / 1e6);
+      this.reset();
+      this.inc((user + system) / 1e6);
     },
   });
   new Gauge({
@@ -156,12 +160,13 @@ function processMetrics(registry: Registry, busConnections: () => number): void 
       this.set(process.memoryUsage().heapUsed);
     },
   });
-  new Gauge({
+  new Counter({
     name: 'mooring_dbus_connections_total',
     help: 'Connections made to the system bus.',
     registers,
     collect() {
-      this.set(busConnections());
+      this.reset();
+      this.inc(busConnections());
     },
   });
 }
