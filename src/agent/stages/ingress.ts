@@ -5,15 +5,17 @@
 import type { UnitReading } from '../../systems/systemd/types.ts';
 import { type Action, actionKey } from '../actions.ts';
 import { mayTry } from '../attempts.ts';
+import { fullBudget, nextAllowedMs } from '../budget.ts';
 import type { Finding } from '../conditions.ts';
 import { cleared, type Memory, without } from '../memory.ts';
 import { renderNginxConf } from '../render/nginx-conf.ts';
 import { ingressUnit } from '../world.ts';
+import { budgetPolicy } from './k3s.ts';
 import { isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
 
 type Result = StageResult & { readonly findings: { readonly IngressRunning: Finding } };
 
-/** How long the new workers may take to answer before a reload counts as refused. */
+/** How long the new workers may take to answer before a reload counts as refused, and before another one is asked for. */
 const reloadPatienceMs = 5_000;
 
 export function ingressStage(input: StageInput): Result {
@@ -99,27 +101,34 @@ function serving(
         const ports = input.config.ingress
           .map((entry) => `${entry.name} on ${entry.listen}/${entry.protocol}`)
           .join(', ');
-        const next = cleared(memory, [actionKey(start), actionKey(reload)]);
+        const replace = `ingress.replace:${generation}`;
+        const next = cleared(memory, [actionKey(start), actionKey(reload), replace]);
         return answer(isTrue('Serving', `nginx serves ${ports}`), undefined, [], next);
       }
       const attempt = memory.attempts[actionKey(reload)];
-      const isFresh = attempt === undefined || now.monoMs - attempt.lastMs < reloadPatienceMs;
-      const finding = isFresh
+      const isUnderWay = attempt !== undefined && now.monoMs - attempt.lastMs < reloadPatienceMs;
+      // One that was refused stays refused while the next try is under way.
+      const isFirst = attempt === undefined || (attempt.count === 1 && isUnderWay);
+      const finding = isFirst
         ? isFalse('Reloading', 'nginx is taking over the new config')
         : isFalse(
             'ReloadRefused',
             `nginx keeps serving its former config; see journalctl -u ${ingressUnit} (a port in use?)`,
           );
-      return answer(finding, now.monoMs + (isFresh ? 250 : 2_000), due(reload));
+      return answer(finding, now.monoMs + (isFirst ? 250 : 2_000), isUnderWay ? [] : due(reload));
     }
     case 'inactive':
     case 'failed': {
       const state = unit.activeState === 'failed' ? 'failed' : 'not running';
+      const policy = budgetPolicy(input);
+      const budget = memory.budgets[ingressUnit] ?? fullBudget(policy, now.monoMs);
+      const isAllowed = nextAllowedMs(budget, policy, now.monoMs) <= now.monoMs;
+      const when = isAllowed ? '' : '; the restart budget is used up, it is tried again later';
       const finding = isFalse(
         'NotRunning',
-        `nginx is ${state} (${unit.result}); see journalctl -u ${ingressUnit}`,
+        `nginx is ${state} (${unit.result}); see journalctl -u ${ingressUnit}${when}`,
       );
-      return answer(finding, now.monoMs + 1_000, unit.job === undefined ? due(start) : []);
+      return answer(finding, now.monoMs + 1_000, unit.job === undefined && isAllowed ? due(start) : []);
     }
     default:
       return answer(isFalse('Starting', `${ingressUnit} is ${unit.activeState}`), now.monoMs + 500);

@@ -31,8 +31,6 @@ const context = {
   nowMs: 100_000,
   random: 0.5,
   budget: { count: 5, periodMs: 600_000, maxDelayMs: 1 },
-  epoch: undefined,
-  k3sUnit: '',
 };
 
 describe('the ingress stage', () => {
@@ -73,6 +71,42 @@ describe('the ingress stage', () => {
     assert.equal(soon.findings.IngressRunning.reason, 'Reloading');
     const late = ask(old, reloaded, 106_000);
     assert.equal(late.findings.IngressRunning.reason, 'ReloadRefused');
+  });
+
+  test('gives the new workers time before it reloads again, and goes on calling a refused reload refused', () => {
+    const old = { ingress: { ...inPlace, servingGeneration: '0'.repeat(16) } };
+    const reload = { do: 'unit.reload', unit: ingressUnit } as const;
+    const once = begun(aMemory(), reload, { ...context, random: 0 });
+    assert.deepEqual(ask(old, once, 104_900).actions, []);
+    assert.deepEqual(ask(old, once, 105_000).actions, [reload]);
+    const twice = begun(once, reload, { ...context, nowMs: 105_000, random: 0 });
+    const again = ask(old, twice, 105_300);
+    assert.deepEqual(again.actions, []);
+    assert.equal(again.findings.IngressRunning.reason, 'ReloadRefused');
+  });
+
+  test('forgets the attempts at a config once it is served', () => {
+    const replace = { do: 'ingress.replace', text: conf.text, generation: conf.generation } as const;
+    assert.deepEqual(ask({}, begun(aMemory(), replace, context)).memory.attempts, {});
+  });
+
+  test('starts an nginx that crashes again and again only within the restart budget', () => {
+    const failed = { units: units({}, { activeState: 'failed', result: 'exit-code' }) };
+    let memory = aMemory();
+    let starts = 0;
+    for (let ms = 100_000; ms < 160_000; ms += 1_000) {
+      // In between it ran for a moment, which ends the backoff of the attempts.
+      const { actions } = ask(failed, { ...memory, attempts: {} }, ms);
+      for (const action of actions) {
+        memory = begun(memory, action, { ...context, nowMs: ms });
+        starts += 1;
+      }
+    }
+    assert.equal(starts, 5);
+    const spent = ask(failed, { ...memory, attempts: {} }, 160_000);
+    assert.match(spent.findings.IngressRunning.message, /budget is used up/);
+    const later = ask(failed, { ...memory, attempts: {} }, 160_000 + 600_000);
+    assert.equal(later.actions.length, 1);
   });
 
   test("shows nginx's words for a refused config and does not try the same again at once", () => {
