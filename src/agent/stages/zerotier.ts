@@ -32,7 +32,9 @@ export function zerotierStage(input: StageInput): StageResult & { readonly findi
       BlacklistInForce: away,
       NetworkAuthorized: away,
     };
-    return { actions: [], memory: input.memory, wakeAtMs: now.monoMs + eagerMs, findings };
+    // What was missing before it went away may have been joined meanwhile: counted anew once it answers.
+    const memory: Memory = { ...input.memory, absentSinceMs: {} };
+    return { actions: [], memory, wakeAtMs: now.monoMs + eagerMs, findings };
   }
   const remembered = rememberNetworks(input.memory, world.zerotier);
   const blacklist = blacklistOf(input, world.zerotier, remembered);

@@ -56,6 +56,15 @@ describe('the zerotier stage', () => {
     assert.deepEqual(later.actions, [{ do: 'zerotier.join', network: networkId }]);
   });
 
+  test('starts counting anew when zerotier-one was away in between, since it is slow to list its networks', () => {
+    const missing = aWorld({ zerotier: zerotierAnswers({ networks: [] }) });
+    const first = ask(missing, emptyMemory(0), 10_000);
+    const away = ask(aWorld({ zerotier: { kind: 'unreachable', error: 'refused' } }), first.memory, 10_500);
+    const back = ask(missing, away.memory, 20_000);
+    assert.deepEqual(back.actions, []);
+    assert.equal(ask(missing, back.memory, 21_000).actions.length, 1);
+  });
+
   test('starts counting anew when a missing network was seen in between', () => {
     const missing = aWorld({ zerotier: zerotierAnswers({ networks: [] }) });
     const first = ask(missing, emptyMemory(0), 10_000);
