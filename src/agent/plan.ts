@@ -1,7 +1,6 @@
 /** plan(): from config, world, memory and now to actions, conditions and the next wake-up. Pure, like all below it. */
 import type { Action, StageName } from './actions.ts';
 import { type Condition, conditionsOf, type Finding, type Findings } from './conditions.ts';
-import type { Epoch } from './epoch.ts';
 import type { Memory } from './memory.ts';
 import { cloudFinding } from './stages/cloud.ts';
 import { dnsStage } from './stages/dns.ts';
@@ -21,7 +20,6 @@ export interface Plan {
   readonly memory: Memory;
   /** Monotonic ms of the next pass if nothing wakes the loop earlier. */
   readonly wakeAtMs: number;
-  readonly epoch: Epoch | undefined;
   readonly links: Readonly<Record<string, LinkState>>;
   /** Addresses, without prefixes, of the links that are ready. */
   readonly readyAddresses: readonly string[];
@@ -61,7 +59,6 @@ export function plan(input: StageInput, random: number): Plan {
     conditions,
     memory: { ...ingress.memory, conditions },
     wakeAtMs: earliest(calmAtMs, ...stages.map((stage) => stage.wakeAtMs)) ?? calmAtMs,
-    epoch: k3s.epoch,
     links: link.links,
     readyAddresses: Object.values(link.links).flatMap((state) =>
       state.kind === 'ready' ? state.addresses.map(bare) : [],
@@ -69,7 +66,8 @@ export function plan(input: StageInput, random: number): Plan {
     zerotierAddresses: input.config.zerotier.networks.flatMap(({ id }) => {
       const known = link.memory.networks[id];
       if (known === undefined) return [];
-      return (input.world.links[known.device]?.addresses ?? known.assignedAddresses).map(bare);
+      const carried = input.world.links[known.device]?.addresses ?? [];
+      return (carried.length > 0 ? carried : known.assignedAddresses).map(bare);
     }),
   };
 }
