@@ -9,6 +9,8 @@ export const paths = {
   socket: '/run/mooring/mooring.sock',
   k3sConfig: '/etc/rancher/k3s/config.yaml.d/50-mooring.yaml',
   k3sToken: '/run/mooring/k3s-token',
+  /** What mooring-zerotier-token.service compares the token's file with. */
+  zerotierTokenMark: '/run/mooring/zerotier-token.sha256',
   zerotierHome: '/var/lib/zerotier-one',
 } as const;
 

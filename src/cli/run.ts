@@ -1,4 +1,5 @@
 /** `mooring run`: the daemon. Wires the brain to the node's systems, the health server and systemd, and ends on SIGTERM. */
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Loop, type Shell } from '../agent/loop.ts';
 import { emptyMemory, type Memory, parseMemory } from '../agent/memory.ts';
@@ -14,10 +15,11 @@ import { systemNow } from '../systems/clock.ts';
 import { messageOf } from '../systems/error.ts';
 import { loadJson, saveJson } from '../systems/files/json-file.ts';
 import { journalLog as log } from '../systems/log.ts';
+import { markToken } from '../systems/zerotier/token-mark.ts';
 import { type CliContext, exitCode } from './context.ts';
 import { keepLastGood, loadConfig } from './load-config.ts';
 import { openNode, unitNames } from './node.ts';
-import { paths } from './paths.ts';
+import { paths, zerotierTokenCredential } from './paths.ts';
 import { version } from './version.ts';
 
 /** A pass, or the pause between two, that lasts longer than this counts as stuck. */
@@ -35,6 +37,7 @@ export async function run(context: CliContext): Promise<number> {
   let configState: ConfigState = stateOf(loaded);
   if (loaded.kind === 'accepted') await keepLastGood(loaded, log);
 
+  await noteToken();
   const memory = parseMemory(await loadJson(paths.memory)) ?? emptyMemory(systemNow().monoMs);
   const node = openNode({
     config,
@@ -134,6 +137,17 @@ export async function run(context: CliContext): Promise<number> {
   await Promise.all([health.close(), node.close()]);
   log('info', 'stopped; DNS, k3s and ingress stay as they are');
   return exitCode.fine;
+}
+
+/** A mark that cannot be written costs a restart later, so it stops nothing. */
+async function noteToken(): Promise<void> {
+  const credentials = process.env['CREDENTIALS_DIRECTORY'];
+  if (credentials === undefined) return;
+  try {
+    await markToken(join(credentials, zerotierTokenCredential), paths.zerotierTokenMark);
+  } catch (error) {
+    log('warning', `could not mark ZeroTier's token: ${messageOf(error)}`);
+  }
 }
 
 function stateOf(
