@@ -99,8 +99,20 @@ export async function run(context: CliContext): Promise<number> {
   };
   const loop: Loop = new Loop(shell, memory, { actionEnded: metrics.observeAction });
 
+  /** Whatever happens in between, systemd hears the end of what it was told the beginning of. */
   async function reload(): Promise<void> {
+    if (end.signal.aborted) return;
     await notifier.reloading();
+    try {
+      await takeConfig();
+    } catch (error) {
+      log('error', `reload failed: ${messageOf(error)}`);
+    }
+    await notifier.ready(document?.sentence ?? 'Starting');
+    loop.retryNow('SIGHUP');
+  }
+
+  async function takeConfig(): Promise<void> {
     const fresh = await loadConfig(context.configFile);
     metrics.observeReload(fresh.kind === 'accepted');
     if (fresh.kind === 'accepted') {
@@ -114,15 +126,11 @@ export async function run(context: CliContext): Promise<number> {
       for (const problem of fresh.problems)
         log('error', `config refused, the former one stays in force: ${problem}`);
     }
-    await notifier.ready(document?.sentence ?? 'Starting');
-    loop.retryNow('SIGHUP');
   }
 
   const end = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => end.abort());
-  process.on('SIGHUP', () =>
-    notify(() => reload().catch((error: unknown) => log('error', `reload failed: ${messageOf(error)}`))),
-  );
+  process.on('SIGHUP', () => notify(reload));
   const watchdog = startWatchdog(notifier.watchdogIntervalMs, () => {
     if (loop.isTurning(stuckAfterMs)) notify(() => notifier.watchdog());
     else log('error', 'the loop is stuck; leaving it to the watchdog');
