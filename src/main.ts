@@ -10,9 +10,13 @@ const complain = (line: string) => {
   process.stderr.write(`${line}\n`);
 };
 
+// A reader that went away (`| head`, a journald that was replaced) is no reason to fail.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+
 async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+  const wantsHelp = name === 'help' || argv.includes('--help') || argv.includes('-h');
+  if (name === undefined || wantsHelp) {
     process.stdout.write(`${usage()}\n`);
     return name === undefined ? exitCode.usage : exitCode.fine;
   }
