@@ -32,6 +32,9 @@ interface Registration {
   readonly dependsOn: readonly string[];
 }
 
+/** Reason of a type that this version does not look at: unknown whatever else is wrong. */
+export const notMeasured = 'NotMeasured';
+
 const table = {
   ConfigAccepted: { severity: 'warning', dependsOn: [] },
   ZeroTierOnline: { severity: 'critical', dependsOn: [] },
@@ -85,7 +88,8 @@ export function conditionsOf(
   return conditionTypes.map((type) => {
     const finding = type === 'Ready' ? ready(findings) : findings[type];
     const before = previous.find((condition) => condition.type === type);
-    const cause = finding.status === 'true' || type === 'Ready' ? undefined : causeOf(type, findings);
+    const isConsequence = finding.status !== 'true' && finding.reason !== notMeasured && type !== 'Ready';
+    const cause = isConsequence ? causeOf(type, findings) : undefined;
     return {
       type,
       severity: table[type].severity,

@@ -1,6 +1,6 @@
 /** plan(): from config, world, memory and now to actions, conditions and the next wake-up. Pure, like all below it. */
 import type { Action, StageName } from './actions.ts';
-import { type Condition, conditionsOf, type Finding, type Findings } from './conditions.ts';
+import { type Condition, conditionsOf, type Finding, type Findings, notMeasured } from './conditions.ts';
 import type { Memory } from './memory.ts';
 import { cloudFinding } from './stages/cloud.ts';
 import { dnsStage } from './stages/dns.ts';
@@ -41,8 +41,8 @@ export function plan(input: StageInput, random: number): Plan {
     ...dns.findings,
     CloudFactsKnown: cloudFinding(input.world.cloud),
     ...k3s.findings,
-    ServerReachable: isUnknown('NotMeasured', 'this version does not probe the k3s server by itself'),
-    PodNetworkReady: isUnknown('NotMeasured', 'this version does not check the pod network by itself'),
+    ServerReachable: isUnknown(notMeasured, 'this version does not probe the k3s server by itself'),
+    PodNetworkReady: isUnknown(notMeasured, 'this version does not check the pod network by itself'),
     ...ingress.findings,
   };
   const conditions = conditionsOf(findings, input.memory.conditions, input.now.wallMs);

@@ -37,7 +37,7 @@ export function describe(document: StatusDocument): readonly string[] {
         ? 'no interface'
         : `${network.device} (ifindex ${network.ifindex}, MTU ${network.mtuBytes})`;
     const flaps = `${network.flaps} flaps, ${network.outages} outages`;
-    return `  ${network.id} ${network.name}: ${network.status}, ${where}, ${network.addresses.join(', ') || 'no address'}; ${flaps}`;
+    return `  ${[network.id, network.name].filter((part) => part !== '').join(' ')}: ${network.status}, ${where}, ${network.addresses.join(', ') || 'no address'}; ${flaps}`;
   });
   const restarts = Object.entries(document.k3s.restarts).map(([key, count]) => `${key}: ${count}`);
   const cloud = Object.entries(document.cloud).map(([name, value]) => `${name} ${value}`);
