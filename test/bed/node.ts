@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { cgroupFolder } from './host.ts';
 import { BedError, type CommandOptions, type CommandResult, failed, waitFor } from './process.ts';
 import type { Base } from './root.ts';
@@ -27,20 +27,22 @@ export class BedNode {
   readonly rootDir: string;
   readonly #run: Run;
   readonly #netns: string;
+  readonly #aptDir: string;
   #machine: Background | undefined;
   #init: number | undefined;
   /** When the last boot began, on this process' clock (performance.now()). */
   bootedAtMs = 0;
 
-  private constructor(run: Run, netns: string) {
+  private constructor(run: Run, netns: string, base: Base) {
     this.#run = run;
     this.#netns = netns;
+    this.#aptDir = base.aptDir;
     this.rootDir = join(run.dir, 'node', 'root');
   }
 
   /** Lays the overlay and the cloud-init seed; does not boot. */
   static async create(run: Run, base: Base, netns: string, seed: Seed): Promise<BedNode> {
-    const node = new BedNode(run, netns);
+    const node = new BedNode(run, netns, base);
     const scratch = join(run.dir, 'node');
     const place = { part: 'setup' };
     await mkdir(scratch);
@@ -61,6 +63,42 @@ export class BedNode {
     const file = join(this.rootDir, path);
     await mkdir(dirname(file), { recursive: true });
     await writeFile(file, content, { mode });
+  }
+
+  /**
+   * Installs packages into the root of a node that has not booted, as an image build does: in a container without
+   * systemd and without a network. `debs` are files of the host; what they need comes from what the base offers.
+   */
+  async bake(debs: readonly string[]): Promise<string> {
+    if (this.#machine !== undefined) throw new BedError('the node runs');
+    const script = [
+      'set -eu',
+      'test ! -d /run/systemd/system',
+      'echo "deb [trusted=yes] file:/offered ./" >/run/offered.list',
+      'offered="-o Dir::Etc::SourceList=/run/offered.list"',
+      'apt-get $offered update -q',
+      'apt-get $offered install -y -q --no-install-recommends "$@"',
+    ].join('\n');
+    const binds = debs.map((deb) => `--bind-ro=${deb}:/baked/${basename(deb)}`);
+    const inside = debs.map((deb) => `/baked/${basename(deb)}`);
+    const nspawn = [
+      'systemd-nspawn',
+      '-q',
+      '-D',
+      this.rootDir,
+      `--machine=${this.#run.id}`,
+      '--private-network',
+    ];
+    return this.#run.run(
+      [
+        ...nspawn,
+        ...['--register=no', '--keep-unit', '--pipe', '--resolv-conf=off', '--timezone=off'],
+        ...[`--bind-ro=${this.#aptDir}:/offered`, ...binds, '--setenv=DEBIAN_FRONTEND=noninteractive'],
+        ...['sh', '-c', script, 'bake', ...inside],
+      ],
+      { part: 'setup', env: { SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' } },
+      { timeoutMs: 120_000 },
+    );
   }
 
   /** Boots and returns when its systemd answers; units may still be starting. */
