@@ -2,6 +2,7 @@
  * What must be known from one pass to the next, and over a restart of mooring: kept in /run, so that it ends with the
  * boot, as everything that it tells of does. Plain data; each change is a pure function. It never holds a secret.
  */
+import type { CloudFacts } from '../systems/cloud/types.ts';
 import type { Action, Outcome, RestartReason } from './actions.ts';
 import { actionKey } from './actions.ts';
 import { type Attempt, attemptBegun, type BackoffPolicy } from './attempts.ts';
@@ -55,6 +56,8 @@ export interface Memory {
   /** Restarts and starts asked for, by `unit reason`. */
   readonly restarts: Readonly<Record<string, number>>;
   readonly attempts: Readonly<Record<string, Attempt>>;
+  /** What the cloud told last, unless it is another instance's; lets a silent metadata service change nothing. */
+  readonly cloudFacts: CloudFacts | undefined;
   readonly conditions: readonly Condition[];
 }
 
@@ -72,6 +75,7 @@ export function emptyMemory(nowMs: number): Memory {
     budgets: {},
     restarts: {},
     attempts: {},
+    cloudFacts: undefined,
     conditions: [],
   };
 }

@@ -2,7 +2,7 @@
 import type { Action, StageName } from './actions.ts';
 import { type Condition, conditionsOf, type Finding, type Findings, notMeasured } from './conditions.ts';
 import type { Memory } from './memory.ts';
-import { cloudFinding } from './stages/cloud.ts';
+import { cloudFinding, lastingReading } from './stages/cloud.ts';
 import { dnsStage } from './stages/dns.ts';
 import { ingressStage } from './stages/ingress.ts';
 import { k3sStage } from './stages/k3s.ts';
@@ -28,7 +28,13 @@ export interface Plan {
 }
 
 /** `random` in [0, 1) spreads the calm wake-ups of many nodes. */
-export function plan(input: StageInput, random: number): Plan {
+export function plan(seen: StageInput, random: number): Plan {
+  const cloud = lastingReading(seen.world.cloud, seen.memory.cloudFacts);
+  const input: StageInput = {
+    ...seen,
+    world: { ...seen.world, cloud: cloud.reading },
+    memory: { ...seen.memory, cloudFacts: cloud.remember },
+  };
   const zerotier = zerotierStage(input);
   const link = linkStage({ ...input, memory: zerotier.memory });
   const dns = dnsStage({ ...input, memory: link.memory });

@@ -41,6 +41,8 @@ export interface Node {
   apply(action: Action): Promise<Outcome>;
   /** Takes another config from the next observation on. */
   reconfigure(config: Config): Promise<void>;
+  /** Makes ready for a single observation, without watching or asking anybody. */
+  look(): Promise<void>;
   /** Watches for changes from now on; to be awaited before the first observation that counts. */
   watch(): Promise<void>;
   revertDns(ifindex: number): Promise<void>;
@@ -156,6 +158,9 @@ export function openNode(options: NodeOptions): Node {
       k3s = k3sFilesOf(next);
       cloud = current;
       if (isOtherCloud) await former.close();
+    },
+    async look() {
+      await cloud.look();
     },
     async watch() {
       netlink.start();

@@ -29,6 +29,7 @@ export async function showPlan(context: CliContext): Promise<number> {
     const memory = parseMemory(await loadJson(paths.memory)) ?? emptyMemory(0);
     const configState =
       loaded.kind === 'accepted' ? loaded : { kind: loaded.kind, problems: loaded.problems };
+    await node.look();
     const world = await node.observe(memory, configState);
     const result = plan({ config, world, memory, now: systemNow() }, 0.5);
     const lines = stageNames.flatMap((stage) =>

@@ -1,11 +1,33 @@
 /** What the cloud's facts mean for the node: its external addresses and its labels. */
 import type { Config } from '../../config/schema.ts';
-import type { CloudReading } from '../../systems/cloud/types.ts';
+import type { CloudFacts, CloudReading } from '../../systems/cloud/types.ts';
 import type { Finding } from '../conditions.ts';
 import { isFalse, isTrue, isUnknown } from './stage.ts';
 
 /** How long a first start of k3s waits for a known cloud's first answer, which saves a restart. */
 export const cloudPatienceMs = 20_000;
+
+/**
+ * The reading with what was told before in place of a silence: k3s must not be restarted without its external address only
+ * because nobody answers just now. Facts that are stale already are not remembered; they may be another instance's.
+ */
+export function lastingReading(
+  reading: CloudReading,
+  remembered: CloudFacts | undefined,
+): { readonly reading: CloudReading; readonly remember: CloudFacts | undefined } {
+  switch (reading.kind) {
+    case 'none':
+      return { reading, remember: undefined };
+    case 'unavailable':
+      return remembered === undefined
+        ? { reading, remember: undefined }
+        : { reading: { kind: 'known', facts: remembered, stale: reading.error }, remember: remembered };
+    case 'known':
+      return { reading, remember: reading.stale === undefined ? reading.facts : remembered };
+    default:
+      return reading satisfies never;
+  }
+}
 
 export function cloudFinding(reading: CloudReading): Finding {
   switch (reading.kind) {

@@ -37,7 +37,9 @@ export interface CloudOptions {
 
 /** Asks between `start` and `close`. */
 export interface CloudWatch extends Cloud {
-  /** Looks at the firmware and the disk, then begins to ask. Resolves before the first answer. */
+  /** Looks at the firmware and the disk, and asks nobody. Returns whether there is somebody to ask. */
+  look(): Promise<boolean>;
+  /** As `look`, then begins to ask. Resolves before the first answer. */
   start(): Promise<void>;
   /** Ends what is under way and waits for it. */
   close(): Promise<void>;
@@ -144,17 +146,23 @@ export function createCloud(options: CloudOptions): CloudWatch {
     }
   }
 
+  async function look(): Promise<boolean> {
+    if (options.mode === 'none') return false;
+    const detected = await detectCloud(options.dmiDirectory);
+    if (detected.provider === 'none' && options.mode === 'auto') return false;
+    const kept = await loadKept(detected.provider === 'aws' ? detected.instanceId : undefined);
+    reading =
+      kept === undefined
+        ? { kind: 'unavailable', provider: 'aws', error: 'the metadata service has not answered yet' }
+        : { kind: 'known', facts: kept, stale: 'kept from an earlier run; not confirmed yet' };
+    return true;
+  }
+
   return {
     read: () => reading,
+    look,
     async start() {
-      if (options.mode === 'none') return;
-      const detected = await detectCloud(options.dmiDirectory);
-      if (detected.provider === 'none' && options.mode === 'auto') return;
-      const kept = await loadKept(detected.provider === 'aws' ? detected.instanceId : undefined);
-      reading =
-        kept === undefined
-          ? { kind: 'unavailable', provider: 'aws', error: 'the metadata service has not answered yet' }
-          : { kind: 'known', facts: kept, stale: 'kept from an earlier run; not confirmed yet' };
+      if (!(await look())) return;
       asking = keepAsking().catch((error: unknown) => {
         log('error', `cloud: stopped asking: ${messageOf(error)}`);
       });
