@@ -29,6 +29,11 @@ export interface BedOptions {
   readonly hostname?: string;
   /** An AWS-like metadata service at 169.254.169.254, reached from the node. An object replaces facts; null takes one away. */
   readonly imds?: boolean | Readonly<Record<string, string | null>>;
+  /**
+   * Divides the waits of ZeroTier's protocol on the node, such as the minute until a member notices that it was refused.
+   * Only the stand-in can be hurried: deadlines must suit the real one all the same.
+   */
+  readonly hurry?: number;
   /** false: leave the node off, so that a test may prepare its root first. */
   readonly boot?: boolean;
   /** Allows `keep()`. */
@@ -68,7 +73,10 @@ export class Bed {
       const seed = { hostname: options.hostname ?? 'node1', userData };
       const node = await BedNode.create(run, base, network.netns('node'), seed);
       if (home.zerotier.variant.kind === 'stand-in') {
-        await node.prepareFile('/var/lib/zerotier-one/standin.json', standinOptions());
+        await node.prepareFile(
+          '/var/lib/zerotier-one/standin.json',
+          standinOptions({ speed: options.hurry ?? 1 }),
+        );
       }
       const bed = new Bed(run, network, home, node, values);
       if (options.imds !== undefined && options.imds !== false) await bed.#startImds(options.imds);
