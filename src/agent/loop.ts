@@ -4,6 +4,7 @@
  * What always holds:
  * - Edges only wake it; while a pass runs, any number of them cause one more pass.
  * - A stage has one lane. While its actions run, nothing new is dispatched for it; other stages go on.
+ * - A device that came back under another ifindex gets its DNS at once, even while a pass waits for a slow system.
  * - Memory is saved before an action begins, so that a crash in the middle does not forget the budget.
  * - A failing action is an outcome in memory, never an exception that stops the loop.
  * It does no I/O itself: everything outside comes in through `Shell`, so the simulation runs this very code.
@@ -11,12 +12,14 @@
 import type { Config } from '../config/schema.ts';
 import type { Now } from '../systems/clock.ts';
 import type { Log } from '../systems/log.ts';
+import type { LinksReading } from '../systems/netlink/types.ts';
 import { type Action, describeAction, type Outcome, type StageName, stageNames } from './actions.ts';
 import type { Condition } from './conditions.ts';
 import { begun, ended, type Memory } from './memory.ts';
 import { type Plan, plan } from './plan.ts';
 import { budgetPolicy } from './stages/k3s.ts';
-import { k3sUnit, type World } from './world.ts';
+import { newDeviceDns } from './stages/new-device-dns.ts';
+import type { World } from './world.ts';
 
 /** The outside as the loop sees it. */
 export interface Shell {
@@ -25,6 +28,8 @@ export interface Shell {
   readonly random: () => number;
   readonly config: () => Config;
   readonly observe: (memory: Memory) => Promise<World>;
+  /** The interfaces alone, from the kernel. Without it DNS of a new device waits for its turn in a pass. */
+  readonly glance?: () => Promise<LinksReading>;
   /** Carries out one action. Never rejects. */
   readonly apply: (action: Action) => Promise<Outcome>;
   readonly saveMemory: (memory: Memory) => Promise<void>;
@@ -61,6 +66,12 @@ export class Loop {
   private passStartedMs: number | undefined;
   private lastPassMs: number | undefined;
   private isAsked = false;
+  /** Aborted outside `run`. */
+  private life: AbortSignal = AbortSignal.abort();
+  /** Stages that acted at any time since the newest observation began. */
+  private busy = new Set<StageName>();
+  private hastening: Promise<void> | undefined;
+  private saving: Promise<void> = Promise.resolve();
 
   constructor(shell: Shell, memory: Memory, observer: LoopObserver = {}) {
     this.shell = shell;
@@ -72,6 +83,7 @@ export class Loop {
   wake(reason: string): void {
     if (this.reasons.length < 32 && !this.reasons.includes(reason)) this.reasons.push(reason);
     this.wakeUp.abort();
+    this.hasten();
   }
 
   /**
@@ -94,6 +106,7 @@ export class Loop {
   async run(signal: AbortSignal): Promise<void> {
     const stop = () => this.wakeUp.abort();
     signal.addEventListener('abort', stop);
+    this.life = signal;
     try {
       while (!signal.aborted) {
         this.wakeUp = new AbortController();
@@ -103,6 +116,7 @@ export class Loop {
         await this.shell.sleepUntil(wakeAtMs, this.wakeUp.signal);
         if (this.reasons.length === 0) this.reasons.push('timer');
       }
+      await this.hastening;
       await Promise.all(this.lanes.values());
     } finally {
       signal.removeEventListener('abort', stop);
@@ -128,7 +142,7 @@ export class Loop {
     const startedMs = this.shell.now().monoMs;
     const reasons = this.reasons;
     this.reasons = [];
-    const busy = new Set(this.lanes.keys());
+    this.busy = new Set(this.lanes.keys());
     const world = await this.shell.observe(this.memory);
     const now = this.shell.now();
     const config = this.shell.config();
@@ -136,10 +150,11 @@ export class Loop {
     this.isAsked = false;
     const result = plan({ config, world, memory: before, now }, this.shell.random());
     this.tellChanges(before.conditions, result.conditions);
-    const { memory, starts } = this.admit(result, busy, now);
+    const { memory, starts } = this.admit(result, now);
     this.memory = memory;
-    await this.save();
-    for (const { stage, actions } of starts) this.dispatch(stage, actions);
+    const saved = this.save();
+    for (const { stage, actions } of starts) this.dispatch(stage, actions, saved);
+    await saved;
     this.passes += 1;
     const durationMs = this.shell.now().monoMs - startedMs;
     await this.shell.publish({ ...result, memory }, world, { number: this.passes, durationMs, reasons });
@@ -152,38 +167,62 @@ export class Loop {
    */
   private admit(
     result: Plan,
-    busy: ReadonlySet<StageName>,
     now: Now,
   ): { memory: Memory; starts: { stage: StageName; actions: readonly Action[] }[] } {
     const starts: { stage: StageName; actions: readonly Action[] }[] = [];
     let next = result.memory;
     for (const stage of stageNames) {
       const actions = result.actions[stage];
-      if (actions.length === 0 || busy.has(stage) || this.lanes.has(stage)) continue;
+      if (actions.length === 0 || this.busy.has(stage) || this.lanes.has(stage)) continue;
       starts.push({ stage, actions });
-      for (const action of actions) {
-        const budget = budgetPolicy({ config: this.shell.config() });
-        next = begun(next, action, {
-          nowMs: now.monoMs,
-          random: this.shell.random(),
-          budget,
-          epoch: result.epoch,
-          k3sUnit,
-        });
-      }
+      next = this.begun(next, actions, now);
     }
     return { memory: next, starts };
   }
 
-  private dispatch(stage: StageName, actions: readonly Action[]): void {
-    const lane = this.carryOut(stage, actions).finally(() => {
-      this.lanes.delete(stage);
-      this.wake(`${stage} acted`);
-    });
-    this.lanes.set(stage, lane);
+  private begun(memory: Memory, actions: readonly Action[], { monoMs: nowMs }: Now): Memory {
+    const budget = budgetPolicy({ config: this.shell.config() });
+    return actions.reduce(
+      (next, action) => begun(next, action, { nowMs, random: this.shell.random(), budget }),
+      memory,
+    );
   }
 
-  /** The actions of one stage in order; the first failure ends them, since later ones build on it. */
+  /** Looks, beside whatever pass is under way, for devices that came back, and serves them. */
+  private hasten(): void {
+    const { glance } = this.shell;
+    if (glance === undefined || this.hastening !== undefined || this.life.aborted) return;
+    this.hastening = glance()
+      .then((links) => {
+        if (this.lanes.has('dns') || this.life.aborted) return;
+        const actions = newDeviceDns(this.shell.config(), this.memory, links);
+        if (actions.length === 0) return;
+        this.memory = this.begun(this.memory, actions, this.shell.now());
+        this.dispatch('dns', actions, this.save());
+      })
+      // The pass reads the same, and tells.
+      .catch(() => undefined)
+      .finally(() => {
+        this.hastening = undefined;
+      });
+  }
+
+  private dispatch(stage: StageName, actions: readonly Action[], saved: Promise<void>): void {
+    this.busy.add(stage);
+    this.lanes.set(stage, this.runLane(stage, actions, saved));
+  }
+
+  private async runLane(stage: StageName, actions: readonly Action[], saved: Promise<void>): Promise<void> {
+    await saved;
+    try {
+      await this.carryOut(stage, actions);
+    } finally {
+      this.lanes.delete(stage);
+      this.wake(`${stage} acted`);
+    }
+  }
+
+  /** The actions of one stage in order, once the memory is saved; the first failure ends them, since later ones build on it. */
   private async carryOut(stage: StageName, actions: readonly Action[]): Promise<void> {
     for (const action of actions) {
       const startedMs = this.shell.now().monoMs;
@@ -197,15 +236,15 @@ export class Loop {
     }
   }
 
-  private async save(): Promise<void> {
-    try {
-      await this.shell.saveMemory(this.memory);
-    } catch (error) {
-      this.shell.log(
-        'warning',
-        `could not save the memory: ${error instanceof Error ? error.message : String(error)}`,
-      );
-    }
+  /** One save after the other, each of the newest memory, so that an older one never replaces it. Never rejects. */
+  private save(): Promise<void> {
+    this.saving = this.saving
+      .then(() => this.shell.saveMemory(this.memory))
+      .catch((error: unknown) => {
+        const why = error instanceof Error ? error.message : String(error);
+        this.shell.log('warning', `could not save the memory: ${why}`);
+      });
+    return this.saving;
   }
 
   private tellChanges(before: readonly Condition[], after: readonly Condition[]): void {

@@ -14,6 +14,7 @@ import { messageOf, SystemError } from '../systems/error.ts';
 import { createK3sFiles } from '../systems/k3s/k3s-files.ts';
 import type { Log } from '../systems/log.ts';
 import { createNetlink } from '../systems/netlink/netlink.ts';
+import type { LinksReading } from '../systems/netlink/types.ts';
 import { createNginx } from '../systems/nginx/nginx.ts';
 import { createResolved, resolvedMatches } from '../systems/resolved/resolved.ts';
 import { createSystemd, systemdMatches } from '../systems/systemd/systemd.ts';
@@ -37,6 +38,8 @@ export interface NodeOptions {
 
 export interface Node {
   observe(memory: Memory, configState: ConfigState): Promise<World>;
+  /** The interfaces alone. */
+  glance(): Promise<LinksReading>;
   /** Never rejects. */
   apply(action: Action): Promise<Outcome>;
   /** Takes another config from the next observation on. */
@@ -139,6 +142,7 @@ export function openNode(options: NodeOptions): Node {
 
   return {
     observe,
+    glance: () => netlink.read(),
     async apply(action) {
       try {
         await carryOut(action);

@@ -5,6 +5,7 @@ import type { Memory } from '../../src/agent/memory.ts';
 import type { Plan } from '../../src/agent/plan.ts';
 import type { World } from '../../src/agent/world.ts';
 import type { Config } from '../../src/config/schema.ts';
+import type { LinksReading } from '../../src/systems/netlink/types.ts';
 import { aConfig, at } from './world.ts';
 
 export interface VirtualShell extends Shell {
@@ -18,6 +19,7 @@ export interface VirtualShell extends Shell {
 /** `observe` and `apply` are the test's; the other parts record. */
 export function virtualShell(parts: {
   readonly observe: (shell: VirtualShell) => World | Promise<World>;
+  readonly glance?: () => LinksReading;
   readonly apply?: (action: Action, shell: VirtualShell) => Outcome | Promise<Outcome>;
   readonly config?: Config;
   readonly onPublish?: (shell: VirtualShell) => void;
@@ -34,6 +36,7 @@ export function virtualShell(parts: {
     random: () => 0.5,
     config: () => config,
     observe: async () => parts.observe(shell),
+    glance: async () => parts.glance?.() ?? {},
     async apply(action) {
       shell.applied.push(action);
       return (await parts.apply?.(action, shell)) ?? { ok: true };

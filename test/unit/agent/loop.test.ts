@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import type { Outcome } from '../../../src/agent/actions.ts';
 import { Loop } from '../../../src/agent/loop.ts';
 import { virtualShell } from '../../support/virtual-shell.ts';
-import { aMemory, aWorld, device } from '../../support/world.ts';
+import { aLink, aMemory, aWorld, device } from '../../support/world.ts';
 
 const isDnsSet = (action: { do: string }) => action.do === 'dns.set';
 
@@ -96,14 +96,16 @@ describe('the loop', () => {
       apply: (action) =>
         action.do === 'k3s.copy-token' ? { ok: false, code: 'disk-full', message: 'no space' } : { ok: true },
       onPublish: (self) => {
-        if (self.logged.some((line) => line.includes('no space'))) end.abort();
+        const error = self.published.at(-1)?.result.memory.attempts['k3s.copy-token']?.error;
+        if (error !== undefined) end.abort();
       },
     });
     await new Loop(shell, aMemory()).run(end.signal);
     const copy = shell.applied.findIndex((action) => action.do === 'k3s.copy-token');
     assert.notEqual(copy, -1);
     assert.notEqual(shell.applied[copy + 1]?.do, 'k3s.write-config');
-    assert.ok(shell.published.at(-1)?.result.memory.attempts['k3s.copy-token']?.error === 'no space');
+    const error = shell.published.at(-1)?.result.memory.attempts['k3s.copy-token']?.error;
+    assert.equal(error, 'no space');
   });
 
   test('knows a stuck pass from a calm one', async () => {
@@ -143,5 +145,63 @@ describe('the loop', () => {
     const startedMs = shell.nowMs;
     await loop.run(end.signal);
     assert.deepEqual(copies.slice(0, 3), [startedMs, startedMs, startedMs]);
+  });
+
+  test('sets the DNS of a device that came back while a pass waits for a slow system, and once', async () => {
+    const end = new AbortController();
+    let finishSlowRead: () => void = () => undefined;
+    const slowRead = new Promise<void>((resolve) => {
+      finishSlowRead = resolve;
+    });
+    let returned = false;
+    const linksNow = () => ({ [device]: aLink({ ifindex: returned ? 8 : 7 }) });
+    const shell = virtualShell({
+      observe: async () => {
+        const links = linksNow();
+        if (!returned) {
+          returned = true;
+          loop.wake('netlink');
+          await slowRead;
+        }
+        return aWorld({ links });
+      },
+      glance: linksNow,
+      apply: (action, self) => {
+        if (isDnsSet(action)) {
+          assert.equal(self.published.length, 0);
+          assert.equal(self.saved.at(-1)?.dnsSet[device], 8);
+          finishSlowRead();
+        }
+        return { ok: true };
+      },
+      onPublish: (self) => {
+        if (self.published.length === 1) end.abort();
+      },
+    });
+    const loop = new Loop(shell, aMemory({ dnsSet: { [device]: 7 } }));
+    await loop.run(end.signal);
+    const set = shell.applied.filter(isDnsSet);
+    assert.deepEqual(
+      set.map((action) => action.do === 'dns.set' && action.ifindex),
+      [8],
+    );
+  });
+
+  test('starts nothing after its end', async () => {
+    const end = new AbortController();
+    let glances = 0;
+    const shell = virtualShell({
+      observe: () => aWorld(),
+      glance: () => {
+        glances += 1;
+        return {};
+      },
+      onPublish: () => end.abort(),
+    });
+    const loop = new Loop(shell, aMemory());
+    await loop.run(end.signal);
+    const before = glances;
+    loop.wake('late');
+    assert.equal(glances, before);
   });
 });
