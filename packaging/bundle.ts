@@ -3,7 +3,7 @@
  * comes from here. Identifiers are kept: fully minified code starts slower, and stack traces stay readable.
  */
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { build } from 'esbuild';
 
 /** One bundle: a program of its own, loaded or spawned by path. */
@@ -19,6 +19,9 @@ export const bundles: readonly Bundle[] = [{ name: 'mooring', entry: 'src/main.t
 
 /** Optional parts of dbus-next that mooring never reaches: a native socket, X11 and unixexec addresses, XML introspection. */
 const stubbed = ['usocket', 'x11', 'xml2js', 'event-stream'];
+
+/** undici's HTTP/2, which mooring never reaches, and which brings node:http2 along at each start. */
+const unreached = /node_modules\/undici\/lib\/dispatcher\/client-h2\.js$/;
 
 /** The packages (`name`, or `@scope/name`) whose files are in the bundle, and where their newest copy lies. */
 export type BundledPackages = ReadonlyMap<string, string>;
@@ -54,7 +57,8 @@ export async function buildBundle(options: {
     legalComments: 'none',
     metafile: true,
     logLevel: 'warning',
-    define: { MOORING_VERSION: JSON.stringify(version) },
+    // The second is undici's own switch to leave out its experimental parser.
+    define: { MOORING_VERSION: JSON.stringify(version), esbuildDetection: 'true' },
     plugins: [
       {
         name: 'stubs',
@@ -63,6 +67,10 @@ export async function buildBundle(options: {
           hooks.onResolve({ filter }, ({ path }) => ({ path, namespace: 'stub' }));
           hooks.onLoad({ filter: /.*/, namespace: 'stub' }, ({ path }) => ({
             contents: stubText(path),
+            loader: 'js',
+          }));
+          hooks.onLoad({ filter: unreached }, ({ path }) => ({
+            contents: `module.exports = () => { throw new Error('${basename(path)} is not part of mooring') };`,
             loader: 'js',
           }));
         },

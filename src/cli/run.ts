@@ -1,4 +1,5 @@
 /** `mooring run`: the daemon. Wires the brain to the node's systems, the health server and systemd, and ends on SIGTERM. */
+import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Loop, type Shell } from '../agent/loop.ts';
@@ -49,6 +50,7 @@ export async function run(context: CliContext): Promise<number> {
   const notifier = createNotifier(process.env, (message) => log('warning', message));
   metrics.observeReload(loaded.kind === 'accepted');
   let document: StatusDocument | undefined;
+  let isCalm = false;
   const health = createHealthServer({
     isTurning: () => loop.isTurning(stuckAfterMs),
     isReady: () => document?.ready === true,
@@ -80,6 +82,7 @@ export async function run(context: CliContext): Promise<number> {
     config: () => config,
     log,
     observe: (known: Memory) => node.observe(known, configState),
+    glance: () => node.glance(),
     apply: (action) => node.apply(action),
     saveMemory: async (known) => {
       await saveJson(paths.memory, known);
@@ -90,6 +93,8 @@ export async function run(context: CliContext): Promise<number> {
       document = next;
       metrics.observePass(next, result, world, pass);
       await listen(result);
+      if (!isCalm && pass.reasons.includes('timer')) settle();
+      isCalm ||= pass.reasons.includes('timer');
       notify(() => (isFirst ? notifier.ready(next.sentence) : notifier.status(next.sentence)));
     },
     async sleepUntil(monoMs, signal) {
@@ -156,6 +161,15 @@ async function noteToken(): Promise<void> {
   } catch (error) {
     log('warning', `could not mark ZeroTier's token: ${messageOf(error)}`);
   }
+}
+
+/**
+ * Once, when the start is over: gives back what only the start needed, and keeps the compiled code for the next start, which
+ * Node.js would do at an orderly end alone. The unit's flags bring the collector.
+ */
+function settle(): void {
+  flushCompileCache();
+  globalThis.gc?.();
 }
 
 function stateOf(
