@@ -1,0 +1,100 @@
+/**
+ * `make bench`: what mooring costs and how fast it answers, on one booted and moored node, against the bare runtime
+ * started in the same run. Prints a table, writes build/results/bench.json, and ends with 0 when everything could be
+ * measured: no figure is too slow to pass.
+ *   MINUTES=5    how long mooring is left alone before its memory is read
+ *   TRIALS=50    how often the device gets a new ifindex
+ *   PARTS=…      only some of start,idle,pass,dns
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Bed } from '../bed/bed.ts';
+import { waitFor } from '../bed/process.ts';
+import { bareUnit, installBare } from './bare.ts';
+import { measureDnsLatency } from './dns-latency.ts';
+import { ratioOf, renderTable, type Section } from './figures.ts';
+import { measureIdle } from './idle.ts';
+import { measurePasses } from './passes.ts';
+import { measureReadiness } from './readiness.ts';
+
+const resultsFile = join(import.meta.dirname, '../../build/results/bench.json');
+const tell = (line: string) => process.stdout.write(`${line}\n`);
+
+/** A positive number from the environment. Throws for anything else. */
+function setting(name: string, otherwise: number): number {
+  const value = Number(process.env[name] ?? otherwise);
+  if (!(value > 0)) throw new Error(`${name} must be a positive number, not "${process.env[name]}"`);
+  return value;
+}
+
+async function main(): Promise<void> {
+  const mooredMs = setting('MINUTES', 5) * 60_000;
+  const trials = Math.round(setting('TRIALS', 50));
+  const parts = (process.env['PARTS'] ?? 'start,idle,pass,dns').split(',');
+  const bed = await Bed.start({ imds: true, tell });
+  const sections: Section[] = [];
+  let latenciesMs: readonly number[] = [];
+  try {
+    await bed.nodeMember(180_000);
+    await bed.authorise();
+    await bed.waitForReady();
+    await bed.node.waitForCloudInit();
+    const device = await deviceOf(bed);
+    await installBare(bed.node);
+    tell('Moored. Measuring:');
+    if (parts.includes('start')) {
+      tell('- starts');
+      sections.push(await measureReadiness(bed.node, 9));
+    }
+    if (parts.includes('idle')) {
+      tell(`- ${mooredMs / 60_000} min in which nothing happens`);
+      const windowMs = Math.min(mooredMs / 2, 120_000);
+      sections.push(...(await measureIdle(bed, { mooredMs, windowMs })));
+    }
+    if (parts.includes('pass')) {
+      tell('- passes');
+      sections.push(await measurePasses(bed, device, 100));
+    }
+    await bed.node.run(['systemctl', 'stop', bareUnit]);
+    if (parts.includes('dns')) {
+      tell(`- ${trials} restarts of zerotier-one`);
+      const measured = await measureDnsLatency(bed, device, trials, tell);
+      sections.push(measured.section);
+      latenciesMs = measured.latenciesMs;
+    }
+  } catch (error) {
+    tell(await bed.report());
+    throw error;
+  } finally {
+    await bed.stop();
+  }
+  tell(`\n${renderTable(sections)}\n`);
+  await mkdir(join(resultsFile, '..'), { recursive: true });
+  await writeFile(resultsFile, `${JSON.stringify(asJson(sections, latenciesMs), undefined, 2)}\n`);
+  tell(`Also in build/results/bench.json.`);
+}
+
+/** ZeroTier's device on the node, by the network's route. */
+function deviceOf(bed: Bed): Promise<string> {
+  return waitFor(
+    "ZeroTier's device",
+    async () => {
+      const names = (await bed.node.run('ls /sys/class/net')).split('\n');
+      return names.find((name) => name.startsWith('zt'));
+    },
+    { timeoutMs: 10_000 },
+  );
+}
+
+function asJson(sections: readonly Section[], dnsLatenciesMs: readonly number[]) {
+  return {
+    sections: sections.map(({ title, method, figures }) => ({
+      title,
+      method,
+      figures: figures.map((figure) => ({ ...figure, ratio: ratioOf(figure) })),
+    })),
+    dnsLatenciesMs,
+  };
+}
+
+await main();
