@@ -43,10 +43,19 @@ export function nextAllowedMs(budget: Budget, policy: BudgetPolicy, nowMs: numbe
   return Math.max(Math.ceil(tokenAtMs), bucket.notBeforeMs);
 }
 
+/**
+ * Takes one token for a restart that mooring did not ask for (systemd's own `Restart=`), so that both together stay within
+ * the budget. The bucket may go into debt by its size.
+ */
+export function spent(budget: Budget, policy: BudgetPolicy, nowMs: number): Budget {
+  const bucket = refilled(budget, policy, nowMs);
+  return { ...bucket, tokens: Math.max(-policy.count, bucket.tokens - 1) };
+}
+
 /** Takes one token for a restart begun at `nowMs`; `random` in [0, 1) spreads the next one once the bucket is dry. */
 export function drawn(budget: Budget, policy: BudgetPolicy, nowMs: number, random: number): Budget {
   const bucket = refilled(budget, policy, nowMs);
-  const tokens = Math.max(0, bucket.tokens - 1);
+  const tokens = bucket.tokens - 1;
   if (tokens >= 1) return { ...bucket, tokens, notBeforeMs: nowMs };
   const dry = bucket.dry + 1;
   const ceiling = Math.min(policy.maxDelayMs, firstDelayMs * 2 ** Math.min(dry, 20));

@@ -12,6 +12,11 @@ export interface Epoch {
   readonly outages: number;
 }
 
+/** Whether both are the same in everything. */
+export function sameEpoch(left: Epoch, right: Epoch): boolean {
+  return epochDifference(left, right) === undefined;
+}
+
 /** The first reason for which `current` asks for a restart of what runs under `bound`, or undefined. */
 export function epochDifference(bound: Epoch, current: Epoch): RestartReason | undefined {
   if (bound.ifindex !== current.ifindex) return 'ifindex';

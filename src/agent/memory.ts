@@ -28,8 +28,12 @@ export interface RememberedLink {
   readonly readySinceMs: number | undefined;
   /** Monotonic ms since which it is known not to be ready; undefined while it is, or while nobody knows. */
   readonly lostSinceMs: number | undefined;
-  /** Outages longer than `k3s.restart.outage` so far. */
+  /** How long it was known not to be ready before `lostSinceMs`, in this loss: time in which nobody knew is left out. */
+  readonly lostForMs: number;
+  /** Losses longer than `k3s.restart.outage` so far; each counts from the moment on at which it became that long. */
   readonly outages: number;
+  /** Whether the loss of now is among them. */
+  readonly isOutage: boolean;
   /** Times that it went from ready to not ready, or came back under another fingerprint. */
   readonly flaps: number;
 }
@@ -37,7 +41,16 @@ export interface RememberedLink {
 /** What the running k3s was started under. */
 export interface Bound {
   readonly invocationId: string;
+  /** Monotonic ms of its start. */
+  readonly startedMs: number;
   readonly epoch: Epoch;
+}
+
+/** An epoch as observed, whether or not anything runs under it. */
+export interface Seen {
+  readonly epoch: Epoch;
+  /** Monotonic ms of the first pass that saw it; it may be a little older. */
+  readonly sinceMs: number;
 }
 
 export interface Memory {
@@ -50,8 +63,8 @@ export interface Memory {
   /** Devices on which mooring set DNS, by name, with the ifindex of that time: what is to be reverted on removal. */
   readonly dnsSet: Readonly<Record<string, number>>;
   readonly bound: Bound | undefined;
-  /** The epoch of a start or restart that was asked for and whose run has not been seen yet. */
-  readonly pending: Epoch | undefined;
+  /** What a k3s that starts takes over, and since when: a short history, the newest last. */
+  readonly seen: readonly Seen[];
   readonly budgets: Readonly<Record<string, Budget>>;
   /** Restarts and starts asked for, by `unit reason`. */
   readonly restarts: Readonly<Record<string, number>>;
@@ -71,7 +84,7 @@ export function emptyMemory(nowMs: number): Memory {
     links: {},
     dnsSet: {},
     bound: undefined,
-    pending: undefined,
+    seen: [],
     budgets: {},
     restarts: {},
     attempts: {},
@@ -121,11 +134,11 @@ export function backoffPolicy(action: Action): BackoffPolicy {
   }
 }
 
-/** Marks an action as begun: counts the attempt, draws from the budget, notes what the unit is started under. */
+/** Marks an action as begun: counts the attempt, and draws from the budget. */
 export function begun(
   memory: Memory,
   action: Action,
-  context: { nowMs: number; random: number; budget: BudgetPolicy; epoch: Epoch | undefined; k3sUnit: string },
+  context: { nowMs: number; random: number; budget: BudgetPolicy },
 ): Memory {
   const key = actionKey(action);
   const attempt = attemptBegun(memory.attempts[key], context.nowMs, backoffPolicy(action), context.random);
@@ -140,7 +153,6 @@ export function begun(
     ...next,
     budgets: { ...next.budgets, [action.unit]: drawn(budget, context.budget, context.nowMs, context.random) },
     restarts: { ...next.restarts, [counter]: (next.restarts[counter] ?? 0) + 1 },
-    pending: action.unit === context.k3sUnit ? context.epoch : next.pending,
   };
 }
 

@@ -70,6 +70,7 @@ export function aUnit(overrides: Partial<UnitReading> = {}): UnitReading {
     result: 'success',
     invocationId: 'a'.repeat(32),
     mainPid: 4711,
+    startedMs: 0,
     restarts: 0,
     statusText: '',
     job: undefined,

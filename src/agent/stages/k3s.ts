@@ -5,9 +5,9 @@
 import type { UnitReading } from '../../systems/systemd/types.ts';
 import { type Action, actionKey, type RestartReason } from '../actions.ts';
 import { mayTry } from '../attempts.ts';
-import { type BudgetPolicy, fullBudget, nextAllowedMs } from '../budget.ts';
+import { type BudgetPolicy, fullBudget, nextAllowedMs, spent } from '../budget.ts';
 import type { Finding } from '../conditions.ts';
-import { type Epoch, epochDifference } from '../epoch.ts';
+import { type Epoch, epochDifference, sameEpoch } from '../epoch.ts';
 import { cleared, type Memory } from '../memory.ts';
 import { renderK3sConfig } from '../render/k3s-config.ts';
 import { k3sUnit } from '../world.ts';
@@ -15,10 +15,11 @@ import { cloudPatienceMs, externalIps, factLabels } from './cloud.ts';
 import type { LinkState } from './link.ts';
 import { earliest, isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
 
+/** The epoch of a run that began before anything that is remembered: equal to no other, so it will be restarted. */
+const nothingSeen: Epoch = { ifindex: 0, addresses: [], config: '', binary: '', outages: 0 };
+
 export interface K3sResult extends StageResult {
   readonly findings: { readonly K3sInstalled: Finding; readonly K3sRunning: Finding };
-  /** What k3s would be started under now; undefined while its link is not ready. */
-  readonly epoch: Epoch | undefined;
 }
 
 type ReadyLink = Extract<LinkState, { kind: 'ready' }>;
@@ -42,24 +43,22 @@ export function k3sStage(input: StageInput, links: Readonly<Record<string, LinkS
           `there is no executable ${config.k3s.binary}; put the k3s binary there (mode 0755)`,
         )
       : isTrue('Installed', `${config.k3s.binary} is there`);
-  const files = fileActions(input, wanted);
+  const open = openFiles(input, wanted);
+  const files = open.filter((action) => mayTry(input.memory.attempts[actionKey(action)], input.now.monoMs));
+  const noted = noteSeen(input.memory, seenEpoch(input, networkId, link), input.now.monoMs);
   if (world.units.kind === 'unreachable') {
     const finding = isUnknown('SystemdAway', `systemd cannot be asked: ${world.units.error}`);
     const findings = { K3sInstalled: installed, K3sRunning: finding };
-    return { actions: files, memory: input.memory, wakeAtMs: input.now.monoMs + 1_000, findings, epoch };
+    return { actions: files, memory: noted, wakeAtMs: input.now.monoMs + 1_000, findings };
   }
   const unit = world.units.units[k3sUnit];
-  const memory = adopt(input.memory, unit, epoch, input);
-  const step = decide(
-    { ...input, memory },
-    { unit, link, epoch, filesOpen: files.length > 0 || wanted === undefined },
-  );
+  const memory = noteBound(noted, unit, input);
+  const step = decide({ ...input, memory }, { unit, link, epoch, filesOpen: open.length > 0 });
   return {
     actions: [...files, ...step.actions],
     memory: step.memory,
-    wakeAtMs: earliest(step.wakeAtMs, files.length > 0 ? input.now.monoMs + 1_000 : undefined),
+    wakeAtMs: earliest(step.wakeAtMs, open.length > 0 ? input.now.monoMs + 1_000 : undefined),
     findings: { K3sInstalled: installed, K3sRunning: step.finding },
-    epoch,
   };
 }
 
@@ -87,35 +86,70 @@ function epochOf(input: StageInput, networkId: string, link: ReadyLink, config: 
   };
 }
 
+/**
+ * What a k3s that starts at this moment takes over, by the kernel and the disk alone: whether ZeroTier answers makes no
+ * difference to it. Undefined without a device, on which none can start.
+ */
+function seenEpoch(input: StageInput, networkId: string, link: LinkState | undefined): Epoch | undefined {
+  const device = link?.link;
+  if (device === undefined) return undefined;
+  const { config } = input.world.k3s;
+  const assigned = input.memory.networks[networkId]?.assignedAddresses ?? [];
+  return {
+    ifindex: device.ifindex,
+    // The addresses of a device that is down do not show, and stay on it.
+    addresses: device.up ? assigned.filter((address) => device.addresses.includes(address)) : assigned,
+    config: config.kind === 'present' ? config.text : '',
+    binary: input.world.k3s.binary ?? '',
+    outages: input.memory.links[networkId]?.outages ?? 0,
+  };
+}
+
 /** Files that differ from what they should be. */
-function fileActions(input: StageInput, wanted: string | undefined): readonly Action[] {
+function openFiles(input: StageInput, wanted: string | undefined): readonly Action[] {
   const { k3s } = input.world;
   const actions: Action[] = [];
-  const due = (action: Action) => mayTry(input.memory.attempts[actionKey(action)], input.now.monoMs);
   if (k3s.token.kind === 'present' && !k3s.token.copyInSync) actions.push({ do: 'k3s.copy-token' });
   const isWritten = k3s.config.kind === 'present' && k3s.config.text === wanted;
   if (wanted !== undefined && !isWritten) actions.push({ do: 'k3s.write-config', text: wanted });
-  return actions.filter(due);
+  return actions;
+}
+
+/** How many changes back it is known what a k3s that started then took over. */
+const seenKept = 8;
+
+/** Notes since when a k3s that starts would take over what it would take over now. */
+function noteSeen(memory: Memory, epoch: Epoch | undefined, nowMs: number): Memory {
+  const newest = memory.seen.at(-1);
+  if (epoch === undefined || (newest !== undefined && sameEpoch(newest.epoch, epoch))) return memory;
+  // The first that is ever seen has been so for as long as anybody knows.
+  const sinceMs = newest === undefined ? 0 : nowMs;
+  return { ...memory, seen: [...memory.seen, { epoch, sinceMs }].slice(-seenKept) };
 }
 
 /**
- * Notes under what the running k3s was started. A run that mooring asked for has the epoch of that moment; a run found
- * already there (mooring's memory is gone, or systemd restarted it) is taken for bound to the current link, but to the
- * config that is on disk.
+ * Notes under what the running k3s was started, whoever started it: what was seen last before its start. Where mooring's
+ * memory is gone, that is the current link, and the config that is on disk.
  */
-function adopt(
-  memory: Memory,
-  unit: UnitReading | undefined,
-  epoch: Epoch | undefined,
-  input: StageInput,
-): Memory {
-  if (unit === undefined || unit.invocationId === '' || !['active', 'activating'].includes(unit.activeState))
-    return memory;
-  if (memory.bound?.invocationId === unit.invocationId) return memory;
-  const onDisk = input.world.k3s.config.kind === 'present' ? input.world.k3s.config.text : '';
-  const under = memory.pending ?? (epoch === undefined ? undefined : { ...epoch, config: onDisk });
-  if (under === undefined) return memory;
-  return { ...memory, bound: { invocationId: unit.invocationId, epoch: under }, pending: undefined };
+function noteBound(memory: Memory, unit: UnitReading | undefined, input: StageInput): Memory {
+  if (unit === undefined || unit.invocationId === '') return memory;
+  if (!['active', 'activating'].includes(unit.activeState)) return memory;
+  const { invocationId, startedMs } = unit;
+  if (memory.bound?.invocationId === invocationId) return memory;
+  const seen = memory.seen.findLast((candidate) => candidate.sinceMs <= startedMs);
+  const bound = { invocationId, startedMs, epoch: seen?.epoch ?? nothingSeen };
+  return { ...memory, bound, budgets: budgetsAfter(memory, input) };
+}
+
+/** A run that mooring did not ask for counts against the budget as well. */
+function budgetsAfter(memory: Memory, input: StageInput): Memory['budgets'] {
+  const { bound, budgets } = memory;
+  if (bound === undefined) return budgets;
+  const asked = [memory.attempts[`unit.start:${k3sUnit}`], memory.attempts[`unit.restart:${k3sUnit}`]];
+  if (asked.some((attempt) => attempt !== undefined && attempt.lastMs >= bound.startedMs)) return budgets;
+  const policy = budgetPolicy(input);
+  const nowMs = input.now.monoMs;
+  return { ...budgets, [k3sUnit]: spent(budgets[k3sUnit] ?? fullBudget(policy, nowMs), policy, nowMs) };
 }
 
 interface Situation {

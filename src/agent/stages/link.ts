@@ -38,7 +38,9 @@ const neverReady: RememberedLink = {
   fingerprint: '',
   readySinceMs: undefined,
   lostSinceMs: undefined,
+  lostForMs: 0,
   outages: 0,
+  isOutage: false,
   flaps: 0,
 };
 const eagerMs = 1_000;
@@ -128,19 +130,38 @@ function fingerprintOf(state: Extract<LinkState, { kind: 'ready' }>): string {
 
 function remember(before: RememberedLink, state: LinkState, input: StageInput): RememberedLink {
   const nowMs = input.now.monoMs;
-  if (state.kind === 'unknown') return before;
-  if (state.kind === 'not-ready') {
-    if (before.readySinceMs === undefined) return { ...before, lostSinceMs: before.lostSinceMs ?? nowMs };
-    return { ...before, readySinceMs: undefined, lostSinceMs: nowMs, flaps: before.flaps + 1 };
+  const lost = withOutage(before, input);
+  switch (state.kind) {
+    case 'unknown':
+      return { ...lost, lostSinceMs: undefined, lostForMs: lostForMs(before, nowMs) };
+    case 'not-ready': {
+      const flaps = lost.flaps + (before.readySinceMs === undefined ? 0 : 1);
+      return { ...lost, readySinceMs: undefined, lostSinceMs: before.lostSinceMs ?? nowMs, flaps };
+    }
+    case 'ready':
+      return rememberReady(lost, fingerprintOf(state), nowMs);
+    default:
+      return state satisfies never;
   }
-  const fingerprint = fingerprintOf(state);
-  const isFirst = before.fingerprint === '';
-  const lostMs = isFirst || before.lostSinceMs === undefined ? 0 : nowMs - before.lostSinceMs;
-  const outages = before.outages + (lostMs > input.config.k3s.restart.outage ? 1 : 0);
-  if (before.readySinceMs === undefined)
-    return { ...before, fingerprint, readySinceMs: nowMs, lostSinceMs: undefined, outages };
-  if (before.fingerprint === fingerprint) return before;
-  return { ...before, fingerprint, readySinceMs: nowMs, flaps: before.flaps + 1 };
+}
+
+/** Counts the loss as an outage once it has lasted long enough. The wait for the very first address is none. */
+function withOutage(before: RememberedLink, input: StageInput): RememberedLink {
+  const isLong = lostForMs(before, input.now.monoMs) > input.config.k3s.restart.outage;
+  if (before.fingerprint === '' || before.isOutage || !isLong) return before;
+  return { ...before, outages: before.outages + 1, isOutage: true };
+}
+
+function rememberReady(before: RememberedLink, fingerprint: string, nowMs: number): RememberedLink {
+  const found = { ...before, fingerprint, lostSinceMs: undefined, lostForMs: 0, isOutage: false };
+  if (before.readySinceMs === undefined) return { ...found, readySinceMs: nowMs };
+  if (before.fingerprint === fingerprint) return found;
+  return { ...found, readySinceMs: nowMs, flaps: before.flaps + 1 };
+}
+
+/** How long the link has been known not to be ready, in all, since it last was. */
+function lostForMs(link: RememberedLink, nowMs: number): number {
+  return link.lostForMs + (link.lostSinceMs === undefined ? 0 : nowMs - link.lostSinceMs);
 }
 
 function settledAtMs(remembered: RememberedLink, input: StageInput): number | undefined {

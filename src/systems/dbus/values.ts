@@ -43,6 +43,12 @@ export function asNumber(value: unknown, what: string): number {
   return value;
 }
 
+/** A time or duration in µs (type t, which dbus-next hands over as bigint), or `dbus-shape`. */
+export function asMicroseconds(value: unknown, what: string): number {
+  if (typeof value !== 'bigint') throw shapeError(what);
+  return Number(value);
+}
+
 /** A boolean, or `dbus-shape`. */
 export function asBoolean(value: unknown, what: string): boolean {
   if (typeof value !== 'boolean') throw shapeError(what);

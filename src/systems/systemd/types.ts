@@ -15,6 +15,8 @@ export interface UnitReading {
   readonly invocationId: string;
   /** 0 where nothing runs. */
   readonly mainPid: number;
+  /** When the main process of the newest run was started, CLOCK_MONOTONIC, ms; 0 where there was none. */
+  readonly startedMs: number;
   /** Automatic restarts by systemd since the last manual start. */
   readonly restarts: number;
   /** The service's own STATUS=. */

@@ -3,7 +3,15 @@
  * fraction of the two GetAll a unit (some 100 and 250 properties, accounting read from the cgroup among them).
  */
 import type { Bus } from '../dbus/types.ts';
-import { asBytes, asNumber, asString, asStructs, getProperty, pathLabel } from '../dbus/values.ts';
+import {
+  asBytes,
+  asMicroseconds,
+  asNumber,
+  asString,
+  asStructs,
+  getProperty,
+  pathLabel,
+} from '../dbus/values.ts';
 import type { UnitReading } from './types.ts';
 
 /** PID 1 on the bus. */
@@ -53,18 +61,21 @@ const noDetails: UnitDetails = {
   result: 'success',
   invocationId: '',
   mainPid: 0,
+  startedMs: 0,
   restarts: 0,
   statusText: '',
 };
+
+const serviceProperties = ['Result', 'MainPID', 'ExecMainStartTimestampMonotonic', 'NRestarts', 'StatusText'];
 
 async function readDetails(bus: Bus, name: string, path: string): Promise<UnitDetails> {
   const get = (of: string, property: string) =>
     getProperty(bus, { destination: manager.destination, path, of }, property);
   const unit = [get(unitInterface, 'UnitFileState'), get(unitInterface, 'InvocationID')];
   const service = name.endsWith('.service')
-    ? ['Result', 'MainPID', 'NRestarts', 'StatusText'].map((property) => get(serviceInterface, property))
+    ? serviceProperties.map((property) => get(serviceInterface, property))
     : [];
-  const [unitFileState, invocationId, result, mainPid, restarts, statusText] = await Promise.all([
+  const [unitFileState, invocationId, result, mainPid, startedUs, restarts, statusText] = await Promise.all([
     ...unit,
     ...service,
   ]);
@@ -77,6 +88,7 @@ async function readDetails(bus: Bus, name: string, path: string): Promise<UnitDe
     ...common,
     result: asString(result, name),
     mainPid: asNumber(mainPid, name),
+    startedMs: Math.floor(asMicroseconds(startedUs, name) / 1000),
     restarts: asNumber(restarts, name),
     statusText: asString(statusText, name),
   };

@@ -46,6 +46,7 @@ export function runningService(): FakeUnit {
       InvocationID: ['ay', Buffer.from('00112233445566778899aabbccddeeff', 'hex')],
       Result: ['s', 'success'],
       MainPID: ['u', 4711],
+      ExecMainStartTimestampMonotonic: ['t', 1_234_567_890n],
       NRestarts: ['u', 3],
       StatusText: ['s', 'all is well'],
     },

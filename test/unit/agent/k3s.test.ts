@@ -141,11 +141,33 @@ describe('the k3s stage', () => {
     assert.deepEqual(after.actions.k3s, [{ do: 'unit.restart', unit: k3sUnit, reason: 'config' }]);
   });
 
-  test('a run that systemd restarted by itself is adopted', () => {
+  test('a run that systemd restarted by itself has taken over what had been so before its start', () => {
     const memory = boundMemory();
-    const result = settled({ k3s: written(text), units: units({ invocationId: 'c'.repeat(32) }) }, memory);
+    const again = units({ invocationId: 'c'.repeat(32), startedMs: settledMs - 1 });
+    const result = settled({ k3s: written(text), units: again }, memory);
     assert.deepEqual(result.actions.k3s, []);
     assert.equal(result.memory.bound?.invocationId, 'c'.repeat(32));
+  });
+
+  test('a run that began before something changed, unseen by mooring, is restarted', () => {
+    const memory = boundMemory();
+    const links = { [device]: aLink({ ifindex: 9 }) };
+    const unseen = units({ invocationId: 'c'.repeat(32), startedMs: settledMs - 60_000 });
+    const result = settled({ k3s: written(text), units: unseen, links }, memory);
+    assert.deepEqual(result.actions.k3s, [{ do: 'unit.restart', unit: k3sUnit, reason: 'ifindex' }]);
+  });
+
+  test('what changes while the old run is still stopping is no reason for another restart', () => {
+    const stopping = units({ activeState: 'deactivating' });
+    const links = { [device]: aLink({ ifindex: 9 }) };
+    const before = settled({ k3s: written(text), units: stopping, links }, boundMemory());
+    const started = units({
+      invocationId: 'c'.repeat(32),
+      startedMs: settledMs - 5_000,
+      activeState: 'activating',
+    });
+    const after = settled({ k3s: written(text), units: started, links }, before.memory);
+    assert.deepEqual(after.actions.k3s, []);
   });
 
   test('a start that waits for its server is a state, and is restarted only when the epoch moves on', () => {

@@ -1,16 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Action } from '../../../src/agent/actions.ts';
-import type { Epoch } from '../../../src/agent/epoch.ts';
 import { begun, cleared, emptyMemory, ended, parseMemory } from '../../../src/agent/memory.ts';
 
-const epoch: Epoch = { ifindex: 7, addresses: ['10.45.0.7/24'], config: 'text', binary: '1', outages: 0 };
 const context = {
   nowMs: 1_000,
   random: 0.5,
   budget: { count: 5, periodMs: 600_000, maxDelayMs: 600_000 },
-  epoch,
-  k3sUnit: 'k3s-node.service',
 };
 const restart: Action = { do: 'unit.restart', unit: 'k3s-node.service', reason: 'ifindex' };
 
@@ -18,7 +14,7 @@ describe('the memory', () => {
   test('survives being written and read', () => {
     const memory = begun(emptyMemory(5), restart, context);
     assert.deepEqual(parseMemory(JSON.parse(JSON.stringify(memory)))?.budgets, memory.budgets);
-    assert.deepEqual(parseMemory(JSON.parse(JSON.stringify(memory)))?.pending, epoch);
+    assert.deepEqual(parseMemory(JSON.parse(JSON.stringify(memory)))?.restarts, memory.restarts);
   });
 
   for (const [what, value] of [
@@ -34,21 +30,10 @@ describe('the memory', () => {
     });
   }
 
-  test('a restart draws from the budget, is counted, and notes the epoch before it begins', () => {
+  test('a restart draws from the budget and is counted', () => {
     const memory = begun(emptyMemory(0), restart, context);
     assert.equal(memory.budgets['k3s-node.service']?.tokens, 4);
     assert.deepEqual(memory.restarts, { 'k3s-node.service ifindex': 1 });
-    assert.equal(memory.pending, epoch);
-  });
-
-  test("another unit's start leaves the pending epoch of k3s alone", () => {
-    const pending = begun(emptyMemory(0), restart, context);
-    const other = begun(
-      pending,
-      { do: 'unit.start', unit: 'mooring-ingress.service', reason: 'start' },
-      { ...context, epoch: undefined },
-    );
-    assert.equal(other.pending, epoch);
   });
 
   test('a failure is kept with its words until the thing is so', () => {

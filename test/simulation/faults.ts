@@ -1,0 +1,121 @@
+/** Faults, each with what ends it. A schedule draws them at random, also while mooring is in the middle of something. */
+import { device } from '../support/world.ts';
+import type { SimNode } from './node.ts';
+
+export interface Fault {
+  readonly name: string;
+  /** How long it goes on by itself. */
+  readonly spanMs: number;
+  /** Begins the fault; returns what ends it, where it does not end by itself. */
+  readonly begin: (node: SimNode) => (() => void) | undefined;
+}
+
+/** A flag that is turned for a while. */
+const turned = (name: string, turn: (node: SimNode, on: boolean) => void): Fault => ({
+  name,
+  spanMs: 0,
+  begin: (node) => {
+    turn(node, true);
+    return () => turn(node, false);
+  },
+});
+const once = (name: string, begin: (node: SimNode) => void): Fault => ({
+  name,
+  spanMs: 0,
+  begin: (node) => {
+    begin(node);
+    return undefined;
+  },
+});
+
+const repeated = (name: string, times: number, everyMs: number, begin: (node: SimNode) => void): Fault => ({
+  name,
+  spanMs: times * everyMs,
+  begin: (node) => {
+    for (let time = 0; time < times; time += 1) node.clock.after(time * everyMs, () => begin(node));
+    return undefined;
+  },
+});
+
+export const faults: readonly [Fault, ...Fault[]] = [
+  once('zerotier-one restarts', (node) => node.zerotier.restart()),
+  repeated('zerotier-one restarts again and again', 30, 7_000, (node) => node.zerotier.restart()),
+  repeated('k3s crashes again and again', 8, 6_000, (node) => node.k3s.crash()),
+  repeated('nginx crashes again and again', 12, 2_500, (node) => node.ingress.crash()),
+  once('a person changes the config', (node) => node.reconfigure()),
+  once('the address changes', (node) => node.zerotier.readdress(`10.45.0.${node.random.between(2, 250)}/24`)),
+  turned('the network refuses the node', (node, on) => node.zerotier.authorize(!on)),
+  turned('the API hangs', (node, on) => {
+    node.zerotier.api = on ? 'hang' : 'none';
+  }),
+  turned('the API answers garbage', (node, on) => {
+    node.zerotier.api = on ? 'garbage' : 'none';
+  }),
+  turned('the API refuses the token', (node, on) => {
+    node.zerotier.api = on ? 'refuse-token' : 'none';
+  }),
+  {
+    name: 'somebody sets the interface down',
+    spanMs: 0,
+    begin: (node) => {
+      const link = node.kernel.links.get(device);
+      if (link === undefined) return undefined;
+      node.kernel.alter(link, (it) => (it.up = false));
+      return () => node.kernel.alter(link, (it) => (it.up = true));
+    },
+  },
+  {
+    name: 'somebody deletes the address',
+    spanMs: 0,
+    begin: (node) => {
+      const link = node.kernel.links.get(device);
+      if (link === undefined) return undefined;
+      node.kernel.alter(link, (it) => {
+        it.addresses = [];
+      });
+      // ZeroTier never puts it back by itself.
+      return () => node.zerotier.restart();
+    },
+  },
+  {
+    name: 'somebody deletes the interface',
+    spanMs: 0,
+    begin: (node) => {
+      node.kernel.remove(device);
+      return () => node.zerotier.restart();
+    },
+  },
+  once('somebody changes the DNS of the link', (node) => {
+    const link = node.kernel.links.get(device);
+    if (link !== undefined)
+      node.dns.set(link.ifindex, { servers: ['1.1.1.1'], domains: [], defaultRoute: true });
+  }),
+  once('resolved loses the settings of its links', (node) => node.dns.clear()),
+  turned('resolved is away', (node, on) => {
+    node.isResolvedUp = !on;
+  }),
+  turned('the bus is away', (node, on) => {
+    node.isBusUp = !on;
+  }),
+  turned('the k3s server is away', (node, on) => {
+    node.isServerUp = !on;
+  }),
+  turned('the disk is full', (node, on) => {
+    node.isDiskFull = on;
+  }),
+  turned('a port of the ingress is taken', (node, on) => {
+    node.isPortTaken = on;
+  }),
+  once('k3s crashes', (node) => node.k3s.crash()),
+  once('nginx crashes', (node) => node.ingress.crash()),
+  once('the k3s binary is replaced', (node) => {
+    node.replaceBinary(`${node.random.between(2, 9)}:1:1`);
+  }),
+  once("the k3s token's content changes", (node) => {
+    node.isTokenInSync = false;
+  }),
+  once('the wall clock jumps', (node) => {
+    node.clock.wallOffsetMs += node.random.pick([-3_600_000, 3_600_000]);
+  }),
+  once('mooring is killed', (node) => node.killDaemon()),
+];

@@ -1,0 +1,433 @@
+/**
+ * A whole node in memory: the real loop and brain on top, models of the systems below, chance and time in between. The
+ * daemon can be killed at any moment; what it saved stays, what it was about to do may or may not have happened.
+ */
+import type { Action, Outcome } from '../../src/agent/actions.ts';
+import { Loop, type Shell } from '../../src/agent/loop.ts';
+import { emptyMemory, type Memory, parseMemory } from '../../src/agent/memory.ts';
+import type { Plan } from '../../src/agent/plan.ts';
+import { renderNginxConf } from '../../src/agent/render/nginx-conf.ts';
+import { ingressUnit, k3sUnit, type World } from '../../src/agent/world.ts';
+import type { Config } from '../../src/config/schema.ts';
+import { messageOf, SystemError } from '../../src/systems/error.ts';
+import type { FileReading } from '../../src/systems/files/types.ts';
+import type { LinkDns } from '../../src/systems/resolved/types.ts';
+import { type Random, seeded } from '../support/random.ts';
+import { aConfig, at, device } from '../support/world.ts';
+import { VirtualClock } from './clock.ts';
+import { Kernel } from './kernel.ts';
+import { UnitModel } from './units.ts';
+import { ZeroTierModel } from './zerotier.ts';
+
+/** What k3s took over at its start. */
+export interface RealBinding {
+  readonly ifindex: number;
+  readonly address: string;
+  readonly config: string;
+  readonly binary: string;
+  readonly sinceMs: number;
+  /** Something changed between mooring's last look and the start: it cannot know whether k3s got the old or the new. */
+  readonly isUncertain: boolean;
+}
+
+/** Ways to break the daemon on purpose, to see that the simulation notices. */
+export interface Sabotage {
+  readonly name: string;
+  /** Changes what the brain sees. */
+  readonly observe?: (world: World, node: SimNode) => World;
+  /** Changes what the brain remembers between two daemons. */
+  readonly load?: (saved: Memory | undefined) => Memory | undefined;
+  /** Changes the config that the brain is given; the invariants keep to the true one. */
+  readonly restart?: Readonly<Record<string, string>>;
+  /** Swallows wake-ups. */
+  readonly deaf?: boolean;
+  /** Changes a plan's action before it is carried out; undefined swallows it. */
+  readonly act?: (action: Action) => Action | undefined;
+}
+
+const http = { name: 'http', listen: 80, upstreams: ['127.0.0.1:31693'] };
+const https = { name: 'https', listen: 443, upstreams: ['127.0.0.1:30484'] };
+
+/** The config with or without the second door, as a person may change it. */
+function configOf(hasHttps: boolean, restart: Readonly<Record<string, string>> = {}): Config {
+  const server = 'https://k3s.home.example:6443';
+  return aConfig({
+    ingress: hasHttps ? [http, https] : [http],
+    k3s: { server, token: { file: '/etc/mooring/k3s-token' }, restart },
+  });
+}
+
+export class SimNode {
+  readonly clock = new VirtualClock();
+  readonly random: Random;
+  readonly kernel = new Kernel();
+  readonly zerotier: ZeroTierModel;
+  readonly k3s: UnitModel;
+  readonly ingress: UnitModel;
+  /** resolved's settings by ifindex. */
+  readonly dns = new Map<number, LinkDns>();
+  readonly trail: string[] = [];
+  readonly violations: string[] = [];
+  isServerUp = true;
+  isBusUp = true;
+  isResolvedUp = true;
+  isDiskFull = false;
+  isPortTaken = false;
+  private binaryId = '1:1:1';
+  private changedMs = 0;
+  private lookedMs = 0;
+  k3sConfig: FileReading = { kind: 'absent' };
+  isTokenInSync = false;
+  nginxConfig: FileReading = { kind: 'absent' };
+  served: string | undefined;
+  bound: RealBinding | undefined;
+  /** Monotonic ms since which the link has not been good; undefined while it is. */
+  badSinceMs: number | undefined = 0;
+  /** The longest time that the link was not good, of those that ended since k3s began. */
+  longestLossMs = 0;
+  newest: Plan | undefined;
+  /** For a brain that is broken on purpose. */
+  firstIfindex: number | undefined;
+  private readonly sabotage: Sabotage;
+  private config = configOf(true);
+  private brainConfig: Config;
+  private saved: string | undefined;
+  private daemon: { loop: Loop; end: AbortController; isAlive: boolean } | undefined;
+
+  constructor(seed: number, sabotage: Sabotage = { name: 'none' }) {
+    this.random = seeded(seed);
+    this.sabotage = sabotage;
+    this.brainConfig = configOf(true, sabotage.restart);
+    this.zerotier = new ZeroTierModel(this.clock, this.kernel, this.random);
+    this.k3s = new UnitModel(this.clock, this.random, {
+      mayStart: () => this.configuredAddressIsThere(),
+      begun: () => this.bind(),
+      isReady: () => this.isServerUp && this.zerotier.isGood() && this.isBoundToTheLinkOfNow(),
+      askMs: 2_000,
+      stopMs: [50, 1_500],
+      restartSecMs: 5_000,
+      limit: 3,
+    });
+    this.ingress = new UnitModel(this.clock, this.random, {
+      mayStart: () => this.nginxConfig.kind === 'present',
+      begun: () => {
+        this.served = undefined;
+      },
+      isReady: () => {
+        if (this.nginxConfig.kind === 'present') this.served = generationOf(this.nginxConfig.text);
+        return true;
+      },
+      askMs: 100,
+      stopMs: [50, 500],
+      restartSecMs: 2_000,
+      limit: 5,
+    });
+    this.kernel.removed = (ifindex) => this.dns.delete(ifindex);
+    this.kernel.changed = () => {
+      this.changedMs = this.clock.nowMs;
+      this.trackLoss();
+      this.edge('link');
+    };
+    this.k3s.changed = () => this.edge('unit');
+    this.ingress.changed = () => {
+      if (this.ingress.active !== 'active') this.served = undefined;
+      this.edge('unit');
+    };
+  }
+
+  get binary(): string {
+    return this.binaryId;
+  }
+
+  replaceBinary(id: string): void {
+    this.binaryId = id;
+    this.changedMs = this.clock.nowMs;
+  }
+
+  /** SIGHUP with another config. */
+  reconfigure(): void {
+    const hasHttps = this.config.ingress.length === 1;
+    this.config = configOf(hasHttps);
+    this.brainConfig = configOf(hasHttps, this.sabotage.restart);
+    if (this.daemon?.isAlive === true) this.daemon.loop.wake('SIGHUP');
+  }
+
+  get settings(): Config {
+    return this.config;
+  }
+
+  tell(what: string): void {
+    this.trail.push(`${(this.clock.nowMs / 1000).toFixed(3)} ${what}`);
+  }
+
+  violate(what: string): void {
+    this.violations.push(`at ${(this.clock.nowMs / 1000).toFixed(3)} s: ${what}`);
+  }
+
+  startDaemon(): void {
+    if (this.daemon?.isAlive === true) return;
+    const loaded = this.saved === undefined ? undefined : parseMemory(JSON.parse(this.saved));
+    const kept = this.sabotage.load === undefined ? loaded : this.sabotage.load(loaded);
+    const life = { end: new AbortController(), isAlive: true };
+    const loop = new Loop(this.shell(life), kept ?? emptyMemory(this.clock.nowMs));
+    this.daemon = Object.assign(life, { loop });
+    loop.run(life.end.signal).catch((error: unknown) => this.violate(`the loop ended: ${messageOf(error)}`));
+  }
+
+  /** SIGKILL: nothing more of it happens, whatever was under way. */
+  killDaemon(): void {
+    if (this.daemon === undefined) return;
+    this.daemon.isAlive = false;
+    this.clock.after(3_000, () => this.startDaemon());
+  }
+
+  /** Called after every event. */
+  trackLoss(): void {
+    const nowMs = this.clock.nowMs;
+    if (this.zerotier.isGood()) {
+      if (this.badSinceMs !== undefined)
+        this.longestLossMs = Math.max(this.longestLossMs, nowMs - this.badSinceMs);
+      this.badSinceMs = undefined;
+    } else this.badSinceMs ??= nowMs;
+  }
+
+  /** Whether everything is as it should be, by the models and not by what the brain believes. */
+  isMoored(): boolean {
+    const link = this.kernel.links.get(device);
+    const dns = link === undefined ? undefined : this.dns.get(link.ifindex);
+    const ready = this.newest?.conditions.find((condition) => condition.type === 'Ready')?.status === 'true';
+    return (
+      ready &&
+      this.zerotier.isGood() &&
+      dns?.servers[0] === '10.45.0.1' &&
+      this.k3s.active === 'active' &&
+      this.isBoundToTheLinkOfNow() &&
+      this.k3sConfig.kind === 'present' &&
+      this.bound?.config === this.k3sConfig.text &&
+      this.bound.binary === this.binary &&
+      this.served === renderNginxConf(this.config.ingress, { ipv6: true }).generation
+    );
+  }
+
+  private isBoundToTheLinkOfNow(): boolean {
+    const link = this.kernel.links.get(device);
+    return (
+      link?.ifindex === this.bound?.ifindex && link?.addresses.includes(`${this.bound?.address}/24`) === true
+    );
+  }
+
+  private configuredAddress(): string | undefined {
+    if (this.k3sConfig.kind !== 'present') return undefined;
+    return /10\.45\.0\.\d+(?=")/.exec(this.k3sConfig.text.slice(this.k3sConfig.text.indexOf('node-ip')))?.[0];
+  }
+
+  private configuredAddressIsThere(): boolean {
+    const address = this.configuredAddress();
+    return this.kernel.links.get(device)?.addresses.includes(`${address}/24`) === true;
+  }
+
+  private bind(): void {
+    const link = this.kernel.links.get(device);
+    const address = this.configuredAddress();
+    if (link === undefined || address === undefined || this.k3sConfig.kind !== 'present') {
+      this.violate('k3s began without its address');
+      return;
+    }
+    const { ifindex } = link;
+    const { clock, binary } = this;
+    const isUncertain = this.changedMs >= this.lookedMs;
+    this.bound = { ifindex, address, config: this.k3sConfig.text, binary, sinceMs: clock.nowMs, isUncertain };
+    this.longestLossMs = 0;
+    this.tell(`k3s begins on ifindex ${ifindex} with ${address}`);
+  }
+
+  private edge(reason: string): void {
+    const { daemon } = this;
+    if (daemon === undefined || this.sabotage.deaf === true) return;
+    if (reason !== 'link' && !this.isBusUp) return;
+    this.clock.after(this.random.between(1, 4), () => {
+      if (daemon.isAlive) daemon.loop.wake(reason);
+    });
+  }
+
+  private shell(life: { isAlive: boolean }): Shell {
+    /** Lets time pass; a daemon that was killed meanwhile never goes on. */
+    const pass = async (lowMs: number, highMs: number) => {
+      await this.clock.sleep(this.random.between(lowMs, highMs));
+      if (!life.isAlive) await new Promise(() => undefined);
+    };
+    return {
+      now: () => ({
+        monoMs: this.clock.nowMs,
+        wallMs: at(this.clock.nowMs).wallMs + this.clock.wallOffsetMs,
+      }),
+      random: () => this.random.next(),
+      config: () => this.brainConfig,
+      log: () => undefined,
+      observe: async () => {
+        const isHanging = this.zerotier.api === 'hang';
+        await pass(isHanging ? 2_000 : 1, isHanging ? 2_000 : 3);
+        const zerotier = isHanging
+          ? ({ kind: 'unreachable', error: 'deadline' } as const)
+          : this.zerotier.read();
+        const links = this.kernel.read();
+        await pass(0, 2);
+        const world = this.look(zerotier, links);
+        return this.sabotage.observe === undefined ? world : this.sabotage.observe(world, this);
+      },
+      apply: async (planned) => {
+        await pass(0, 3);
+        const action = this.sabotage.act === undefined ? planned : this.sabotage.act(planned);
+        const outcome = action === undefined ? ({ ok: true } as const) : this.carryOut(action);
+        await pass(0, 3);
+        return outcome;
+      },
+      saveMemory: async (memory) => {
+        this.saved = JSON.stringify(memory);
+      },
+      publish: async (result) => {
+        this.newest = result;
+      },
+      sleepUntil: (monoMs, signal) =>
+        new Promise((resolve) => {
+          const once = () => {
+            if (life.isAlive) resolve();
+          };
+          signal.addEventListener('abort', once, { once: true });
+          if (signal.aborted) once();
+          this.clock.at(monoMs, once);
+        }),
+    };
+  }
+
+  private look(zerotier: World['zerotier'], links: World['links']): World {
+    this.lookedMs = this.clock.nowMs;
+    const isDnsThere = this.isBusUp && this.isResolvedUp;
+    const link = links[device];
+    const dns = link === undefined ? undefined : this.dns.get(link.ifindex);
+    return {
+      hostname: 'edge-1',
+      configState: { kind: 'accepted' },
+      zerotier,
+      links,
+      dns: isDnsThere
+        ? {
+            kind: 'present',
+            links: link === undefined || dns === undefined ? {} : { [link.ifindex]: dns },
+            resolvConfMode: 'stub',
+          }
+        : { kind: 'absent', error: 'no resolved' },
+      units: this.isBusUp
+        ? { kind: 'answered', units: { [k3sUnit]: this.k3s.read(), [ingressUnit]: this.ingress.read() } }
+        : { kind: 'unreachable', error: 'no bus' },
+      k3s: {
+        binary: this.binary,
+        config: this.k3sConfig,
+        token: { kind: 'present', copyInSync: this.isTokenInSync },
+      },
+      ingress: { installed: true, ipv6: true, config: this.nginxConfig, servingGeneration: this.served },
+      cloud: { kind: 'none' },
+    };
+  }
+
+  private carryOut(action: Action): Outcome {
+    try {
+      this.effect(action);
+      return { ok: true };
+    } catch (error) {
+      const code = error instanceof SystemError ? error.code : 'fault';
+      if (code === 'two-jobs') this.violate(messageOf(error));
+      return { ok: false, code, message: messageOf(error) };
+    }
+  }
+
+  private effect(action: Action): void {
+    if (action.do.startsWith('unit.') || action.do.startsWith('dns.')) this.needBus();
+    switch (action.do) {
+      case 'zerotier.join':
+        this.zerotier.join(action.network);
+        break;
+      case 'zerotier.blacklist':
+        this.zerotier.setBlacklist(action.prefixes);
+        break;
+      case 'dns.set':
+        if (!this.isResolvedUp) throw new SystemError('resolved-absent', 'no resolved');
+        if (this.kernel.links.get(device)?.ifindex !== action.ifindex)
+          throw new SystemError('no-such-link', 'gone');
+        this.dns.set(action.ifindex, action.want);
+        this.edge('resolved');
+        break;
+      case 'dns.revert':
+        this.dns.delete(action.ifindex);
+        break;
+      case 'k3s.write-config':
+        this.k3sConfig = this.written(action.text);
+        this.changedMs = this.clock.nowMs;
+        break;
+      case 'k3s.copy-token':
+        this.written('');
+        this.isTokenInSync = true;
+        break;
+      case 'ingress.replace':
+        this.nginxConfig = this.written(action.text);
+        break;
+      case 'unit.start':
+      case 'unit.restart':
+        this.startUnit(action);
+        break;
+      case 'unit.reload':
+        if (!this.isPortTaken && this.nginxConfig.kind === 'present')
+          this.served = generationOf(this.nginxConfig.text);
+        break;
+      case 'unit.stop':
+        this.unit(action.unit).stop();
+        break;
+      default:
+        action satisfies never;
+    }
+  }
+
+  private startUnit(action: Extract<Action, { do: 'unit.start' | 'unit.restart' }>): void {
+    const unit = this.unit(action.unit);
+    this.tell(`mooring asks: ${action.do} ${action.unit} (${action.reason})`);
+    if (action.unit === k3sUnit && action.do === 'unit.restart') this.justify();
+    unit.resetFailed();
+    if (action.do === 'unit.start') unit.start();
+    else unit.restart();
+  }
+
+  /** A restart of a running k3s needs something that really changed since it began. */
+  private justify(): void {
+    const { bound, k3s } = this;
+    if (bound === undefined || (k3s.active !== 'active' && k3s.active !== 'activating')) return;
+    const isSame =
+      this.isBoundToTheLinkOfNow() &&
+      this.k3sConfig.kind === 'present' &&
+      bound.config === this.k3sConfig.text &&
+      bound.binary === this.binary;
+    const outageMs = this.config.k3s.restart.outage;
+    const lossMs = Math.max(
+      this.longestLossMs,
+      this.badSinceMs === undefined ? 0 : this.clock.nowMs - this.badSinceMs,
+    );
+    if (isSame && !bound.isUncertain && lossMs < outageMs - 10_000)
+      this.violate('k3s is restarted although nothing that it depends on has changed');
+  }
+
+  private unit(name: string): UnitModel {
+    return name === k3sUnit ? this.k3s : this.ingress;
+  }
+
+  private needBus(): void {
+    if (!this.isBusUp) throw new SystemError('dbus-disconnected', 'no bus');
+  }
+
+  private written(text: string): FileReading {
+    if (this.isDiskFull) throw new SystemError('disk-full', 'no space left on device');
+    return { kind: 'present', text, mode: 0o600 };
+  }
+}
+
+function generationOf(text: string): string | undefined {
+  return /return ([0-9a-f]{16});/.exec(text)?.[1];
+}

@@ -1,0 +1,114 @@
+/** One schedule: a node boots, faults come at random, then they stop, and the node has to be moored again in time. */
+import type { BudgetPolicy } from '../../src/agent/budget.ts';
+import { type Fault, faults } from './faults.ts';
+import { type Sabotage, SimNode } from './node.ts';
+
+/** Once faults stop, everything is true within this virtual time: the longest wait of the restart budget, and some. */
+export const recoveryMs = 25 * 60_000;
+
+/** A fault drawn for a schedule. Times are virtual ms. */
+export interface DrawnFault {
+  readonly atMs: number;
+  readonly lastsMs: number;
+  readonly fault: Fault;
+}
+
+export interface Result {
+  readonly seed: number;
+  readonly violations: readonly string[];
+  readonly trail: readonly string[];
+  readonly drawn: readonly DrawnFault[];
+  /** Virtual ms from the end of the last fault until everything was true. */
+  readonly recoveredAfterMs: number | undefined;
+}
+
+/** Draws the faults of a seed. */
+export function draw(seed: number): readonly DrawnFault[] {
+  const { random } = new SimNode(seed);
+  const count = random.between(1, 12);
+  const spanMs = random.pick([20_000, 120_000, 900_000]);
+  return Array.from({ length: count }, () => ({
+    atMs: random.between(0, spanMs),
+    // A fault that repeats itself is over within the longest of these.
+    lastsMs: random.pick([5, 200, 2_000, 15_000, 45_000, 210_000]),
+    fault: random.pick(faults),
+  })).sort((left, right) => left.atMs - right.atMs);
+}
+
+/** Runs a schedule; `drawn` replaces the faults of the seed, as when a failure is being shortened. */
+export async function runSchedule(
+  seed: number,
+  sabotage?: Sabotage,
+  drawn: readonly DrawnFault[] = draw(seed),
+): Promise<Result> {
+  const node = new SimNode(seed, sabotage);
+  node.zerotier.start();
+  node.startDaemon();
+  let endMs = 0;
+  for (const { atMs, lastsMs, fault } of drawn) {
+    node.clock.at(atMs, () => {
+      node.tell(`fault: ${fault.name}`);
+      const end = fault.begin(node);
+      if (end === undefined) return;
+      node.clock.after(lastsMs, () => {
+        node.tell(`over:  ${fault.name}`);
+        end();
+      });
+    });
+    endMs = Math.max(endMs, atMs + lastsMs, atMs + fault.spanMs);
+  }
+  const check = () => {
+    node.trackLoss();
+    return node.violations.length === 0;
+  };
+  await node.clock.runUntil(endMs, check);
+  let recoveredAtMs: number | undefined;
+  await node.clock.runUntil(endMs + recoveryMs, () => {
+    if (!check()) return false;
+    if (recoveredAtMs === undefined && node.isMoored()) recoveredAtMs = node.clock.nowMs;
+    // A while longer, so that a node which does not stay moored is seen.
+    return recoveredAtMs === undefined || node.clock.nowMs < recoveredAtMs + 120_000;
+  });
+  if (node.violations.length === 0) judgeTheEnd(node, recoveredAtMs);
+  const recoveredAfterMs = recoveredAtMs === undefined ? undefined : recoveredAtMs - endMs;
+  return { seed, violations: node.violations, trail: node.trail, drawn, recoveredAfterMs };
+}
+
+function judgeTheEnd(node: SimNode, recoveredAtMs: number | undefined): void {
+  if (recoveredAtMs === undefined) {
+    const open = node.newest?.conditions.filter((condition) => condition.status !== 'true') ?? [];
+    const told = open.map((condition) => `${condition.type} ${condition.reason}`).join(', ');
+    node.violate(
+      `not moored ${recoveryMs / 60_000} min after the last fault; ${told || 'mooring thinks it is'}`,
+    );
+  } else if (!node.isMoored()) node.violate('moored, but not for long');
+  const { budget } = node.settings.k3s.restart;
+  const most = busiest(node.k3s.begins, budget.periodMs);
+  if (most > allowedBegins(budget))
+    node.violate(`k3s began ${most} times within ${budget.periodMs / 1000} s`);
+}
+
+/** A full bucket and its refill, and the restarts that systemd makes by itself before its own limit stops it. */
+function allowedBegins(budget: Pick<BudgetPolicy, 'count'>): number {
+  return 2 * budget.count + 2;
+}
+
+/** The most events within any window of `periodMs`. */
+function busiest(times: readonly number[], periodMs: number): number {
+  return Math.max(
+    0,
+    ...times.map((start) => times.filter((at) => at >= start && at < start + periodMs).length),
+  );
+}
+
+/** Drops faults as long as the schedule still fails: what is left is what matters. */
+export async function shortened(seed: number, sabotage?: Sabotage): Promise<Result> {
+  let worst = await runSchedule(seed, sabotage);
+  for (let index = 0; index < worst.drawn.length; ) {
+    const fewer = worst.drawn.filter((_, other) => other !== index);
+    const result = await runSchedule(seed, sabotage, fewer);
+    if (result.violations.length > 0) worst = result;
+    else index += 1;
+  }
+  return worst;
+}

@@ -1,0 +1,182 @@
+/**
+ * zerotier-one with one network, as measured: the order of kernel events at a start, the window in which the API answers
+ * before it knows its networks, OK from the cache, and addresses that stay while it is refused.
+ */
+import { SystemError } from '../../src/systems/error.ts';
+import type { NetworkStatus, ZeroTierReading } from '../../src/systems/zerotier/types.ts';
+import type { Random } from '../support/random.ts';
+import { aConfig, device, networkId, zerotierAnswers } from '../support/world.ts';
+import type { VirtualClock } from './clock.ts';
+import type { Kernel, SimLink } from './kernel.ts';
+
+type ApiTrouble = 'none' | 'hang' | 'garbage' | 'refuse-token';
+
+const mtuBytes = 2800;
+
+export class ZeroTierModel {
+  api: ApiTrouble = 'none';
+  /** The controller's side. */
+  authorized = true;
+  address = '10.45.0.7/24';
+  private readonly clock: VirtualClock;
+  private readonly kernel: Kernel;
+  private readonly random: Random;
+  private generation = 0;
+  private isRunning = false;
+  private apiUp = false;
+  private networksRead = false;
+  private joined = false;
+  /** networks.d holds a configuration. */
+  private cached: string | undefined;
+  private status: NetworkStatus = 'REQUESTING_CONFIGURATION';
+  private online = false;
+  private blacklist: readonly string[] = [];
+
+  constructor(clock: VirtualClock, kernel: Kernel, random: Random) {
+    this.clock = clock;
+    this.kernel = kernel;
+    this.random = random;
+  }
+
+  start(): void {
+    if (this.isRunning) return;
+    this.isRunning = true;
+    this.online = false;
+    const generation = ++this.generation;
+    const later = (delayMs: number, run: () => void) =>
+      this.clock.after(delayMs, () => {
+        if (generation === this.generation) run();
+      });
+    const readMs = this.random.between(53, 150);
+    later(50, () => {
+      this.apiUp = true;
+    });
+    later(readMs, () => {
+      this.networksRead = true;
+      if (this.joined) this.bringUp();
+    });
+    later(readMs + this.random.between(3_000, 5_000), () => {
+      this.online = true;
+    });
+  }
+
+  /** The device goes at once; the process, and its API, with it. */
+  stop(): void {
+    this.generation += 1;
+    this.isRunning = false;
+    this.apiUp = false;
+    this.networksRead = false;
+    this.kernel.remove(device);
+  }
+
+  restart(): void {
+    this.stop();
+    this.clock.after(1_300, () => this.start());
+  }
+
+  /** The controller gives another address; pushed in 15 ms. */
+  readdress(address: string): void {
+    this.address = address;
+    if (this.isRunning && this.status === 'OK') this.clock.after(15, () => this.takeConfiguration());
+  }
+
+  authorize(authorized: boolean): void {
+    this.authorized = authorized;
+    const generation = this.generation;
+    this.clock.after(authorized ? this.random.between(15, 5_000) : this.random.between(5_000, 60_000), () => {
+      if (generation === this.generation && this.joined && this.networksRead) this.takeConfiguration();
+    });
+  }
+
+  read(): ZeroTierReading {
+    if (this.api === 'garbage') return { kind: 'unreachable', error: 'no JSON' };
+    if (this.api === 'refuse-token') return { kind: 'unauthorized' };
+    if (!this.apiUp) return { kind: 'unreachable', error: 'connection refused' };
+    const knows = this.networksRead && this.joined;
+    return zerotierAnswers({
+      online: this.online,
+      interfacePrefixBlacklist: this.blacklist,
+      networks: knows ? [this.network()] : [],
+    });
+  }
+
+  join(id: string): void {
+    if (!this.apiUp || this.api !== 'none') throw new SystemError('zerotier-unreachable', 'no answer');
+    if (id !== networkId) throw new SystemError('zerotier-not-found', id);
+    if (!this.networksRead) this.cached = undefined;
+    if (this.joined) return;
+    this.joined = true;
+    if (this.networksRead) this.bringUp();
+  }
+
+  setBlacklist(prefixes: readonly string[]): void {
+    if (!this.apiUp || this.api !== 'none') throw new SystemError('zerotier-unreachable', 'no answer');
+    this.clock.after(this.random.between(1_000, 10_000), () => {
+      if (this.random.chance(0.95)) this.blacklist = prefixes;
+    });
+  }
+
+  /** Whether the link is what the controller wants it to be, and authorised: the truth behind the reading. */
+  isGood(): boolean {
+    const link = this.kernel.links.get(device);
+    return (
+      this.authorized &&
+      this.status === 'OK' &&
+      link?.up === true &&
+      link.mtuBytes === mtuBytes &&
+      link.addresses.includes(this.address)
+    );
+  }
+
+  private network() {
+    const { name, mac, dns } = {
+      name: 'home',
+      mac: '02:00:00:00:00:01',
+      dns: { domain: 'home.example', servers: ['10.45.0.1'] },
+    };
+    const isKnown = this.cached !== undefined;
+    return {
+      id: networkId,
+      name: isKnown ? name : '',
+      status: this.status,
+      portDeviceName: device,
+      mac,
+      mtuBytes,
+      assignedAddresses: this.cached === undefined ? [] : [this.cached],
+      dns: isKnown ? dns : { domain: '', servers: [] },
+    };
+  }
+
+  private bringUp(): void {
+    const link = this.kernel.create(device);
+    const generation = this.generation;
+    this.status = this.cached === undefined ? 'REQUESTING_CONFIGURATION' : 'OK';
+    const cached = this.cached;
+    if (cached !== undefined) this.kernel.alter(link, (it) => it.addresses.push(cached));
+    this.clock.after(100, () => this.kernel.alter(link, (it) => (it.up = true)));
+    this.clock.after(200, () => this.kernel.alter(link, (it) => (it.mtuBytes = mtuBytes)));
+    this.clock.after(this.random.between(500, 5_000), () => {
+      if (generation === this.generation) this.takeConfiguration();
+    });
+  }
+
+  /** The controller's answer arrives. */
+  private takeConfiguration(): void {
+    if (!this.isRunning) return;
+    if (!this.authorized) {
+      this.status = 'ACCESS_DENIED';
+      return;
+    }
+    this.status = 'OK';
+    const before = this.cached;
+    this.cached = this.address;
+    const link: SimLink | undefined = this.kernel.links.get(device);
+    if (link === undefined || (before === this.cached && link.addresses.includes(this.cached))) return;
+    const { address } = this;
+    this.kernel.alter(link, (it) => (it.addresses = []));
+    this.kernel.alter(link, (it) => (it.addresses = [address]));
+  }
+}
+
+/** What the brain is told to want of ZeroTier in the simulation. */
+export const wantedPrefixes = aConfig().zerotier.interfacePrefixBlacklist;
