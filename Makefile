@@ -4,6 +4,7 @@
 #   ARCH=arm64  builds the package for the other architecture (needs binutils-aarch64-linux-gnu)
 #   KEEP=1      leaves the demo's node up
 #   TESTS='…'   only these test files, for unit, contract, simulation and bed
+#   MINUTES=1   how long the bench leaves mooring alone (5), TRIALS=50 and PARTS=start,idle,pass,dns: see docs/benchmarks.md
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -49,7 +50,7 @@ bed: need-root deb ## a booted node and a home network, all the way
 
 .PHONY: bench
 bench: need-root deb ## memory, CPU time and reaction times, against the bare runtime
-	for file in test/bench/*.bench.ts; do $(NODE) "$$file"; done
+	$(NODE) test/bench/mooring.bench.ts
 
 .PHONY: bundle
 bundle: deps ## build/lib: what goes to /usr/lib/mooring
