@@ -3,6 +3,7 @@
 #   VERSION=…   builds a trial package of another version than package.json's (to test an upgrade with)
 #   ARCH=arm64  builds the package for the other architecture (needs binutils-aarch64-linux-gnu)
 #   KEEP=1      leaves the demo's node up
+#   SEED=…, COUNT=…  for make sim: the first schedule, and how many
 #   TESTS='…'   only these test files, for unit, contract, simulation and bed
 #   MINUTES=1   how long the bench leaves mooring alone (5), TRIALS=50 and PARTS=start,idle,pass,dns: see docs/benchmarks.md
 
@@ -15,7 +16,7 @@ NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 # The caller's settings for other programs.
 unexport NODE_OPTIONS
-export KEEP TESTS
+export KEEP TESTS SEED COUNT
 
 version_flag := $(if $(VERSION),--version $(VERSION))
 arch_flag := $(if $(ARCH),--arch $(ARCH))
@@ -43,6 +44,10 @@ contract: deps deb ## adapters, units and package against the real programs
 	$(NODE) test/support/run-suites.ts contract
 simulation: deps ## the brain against a simulated node
 	$(NODE) test/support/run-suites.ts simulation
+
+.PHONY: sim
+sim: deps ## 10,000 simulated schedules of faults (COUNT=…), or one again (SEED=…)
+	$(NODE) test/simulation/sim.ts
 
 .PHONY: bed
 bed: need-root deb ## a booted node and a home network, all the way

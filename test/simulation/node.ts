@@ -91,7 +91,8 @@ export class SimNode {
   private readonly sabotage: Sabotage;
   private config = configOf(true);
   private brainConfig: Config;
-  private saved: string | undefined;
+  /** Plain data that nobody changes: it becomes text only when it is read again. */
+  private saved: Memory | undefined;
   private daemon: { loop: Loop; end: AbortController; isAlive: boolean } | undefined;
 
   constructor(seed: number, sabotage: Sabotage = { name: 'none' }) {
@@ -166,7 +167,7 @@ export class SimNode {
 
   startDaemon(): void {
     if (this.daemon?.isAlive === true) return;
-    const loaded = this.saved === undefined ? undefined : parseMemory(JSON.parse(this.saved));
+    const loaded = this.saved === undefined ? undefined : parseMemory(JSON.parse(JSON.stringify(this.saved)));
     const kept = this.sabotage.load === undefined ? loaded : this.sabotage.load(loaded);
     const life = { end: new AbortController(), isAlive: true };
     const loop = new Loop(this.shell(life), kept ?? emptyMemory(this.clock.nowMs));
@@ -283,7 +284,7 @@ export class SimNode {
         return outcome;
       },
       saveMemory: async (memory) => {
-        this.saved = JSON.stringify(memory);
+        this.saved = memory;
       },
       publish: async (result) => {
         this.newest = result;

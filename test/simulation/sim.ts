@@ -2,8 +2,12 @@
 import { faults } from './faults.ts';
 import { runSchedule, shortened } from './schedule.ts';
 
-const first = Number(process.env['SEED'] ?? '1');
-const count = Number(process.env['COUNT'] ?? (process.env['SEED'] === undefined ? '10000' : '1'));
+const asked = (name: string): number | undefined => {
+  const text = process.env[name] ?? '';
+  return text === '' ? undefined : Number(text);
+};
+const first = asked('SEED') ?? 1;
+const count = asked('COUNT') ?? (asked('SEED') === undefined ? 10_000 : 1);
 
 const startedMs = performance.now();
 const recoveries: number[] = [];
