@@ -91,12 +91,17 @@ export class UnitModel {
       unitFileState: 'static',
       result: this.result,
       invocationId: this.invocation === 0 ? '' : this.invocation.toString(16).padStart(32, '0'),
-      mainPid: this.active === 'active' ? 1000 + this.invocation : 0,
+      mainPid: this.isRunning() ? 1000 + this.invocation : 0,
       startedMs: this.begins.at(-1) ?? 0,
       restarts: 0,
       statusText: '',
       job: this.jobs > 0 ? 'start' : undefined,
     };
+  }
+
+  /** Whether the program runs, ready or not. */
+  private isRunning(): boolean {
+    return this.active === 'active' || (this.active === 'activating' && !this.autoRestart);
   }
 
   private job(then: () => void, delayMs = this.random.between(1, 20)): void {

@@ -134,6 +134,8 @@ function noteSeen(memory: Memory, epoch: Epoch | undefined, nowMs: number): Memo
 function noteBound(memory: Memory, unit: UnitReading | undefined, input: StageInput): Memory {
   if (unit === undefined || unit.invocationId === '') return memory;
   if (!['active', 'activating'].includes(unit.activeState)) return memory;
+  // While ExecCondition= and ExecStartPre= run, the time of the start is that of the former run, or none.
+  if (unit.mainPid === 0) return memory;
   const { invocationId, startedMs } = unit;
   if (memory.bound?.invocationId === invocationId) return memory;
   const seen = memory.seen.findLast((candidate) => candidate.sinceMs <= startedMs);

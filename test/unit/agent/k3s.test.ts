@@ -170,6 +170,24 @@ describe('the k3s stage', () => {
     assert.deepEqual(after.actions.k3s, []);
   });
 
+  test('a run is bound once its main process is there, since until then the time of the start is the former one', () => {
+    const memory = settled({ k3s: written(text), units: stopped }).memory;
+    const early = units({
+      activeState: 'activating',
+      subState: 'start-pre',
+      invocationId: 'd'.repeat(32),
+      mainPid: 0,
+      startedMs: 0,
+    });
+    const waiting = settled({ k3s: written(text), units: early }, memory);
+    assert.equal(waiting.memory.bound, undefined);
+    assert.deepEqual(waiting.actions.k3s, []);
+    const runs = units({ invocationId: 'd'.repeat(32), startedMs: settledMs });
+    const joined = settled({ k3s: written(text), units: runs }, waiting.memory);
+    assert.equal(joined.memory.bound?.invocationId, 'd'.repeat(32));
+    assert.deepEqual(joined.actions.k3s, []);
+  });
+
   test('a start that waits for its server is a state, and is restarted only when the epoch moves on', () => {
     const joining = units({ activeState: 'activating', subState: 'start' });
     const waiting = settled({ k3s: written(text), units: joining }, boundMemory());
