@@ -79,7 +79,7 @@ export class Bed {
         );
       }
       const bed = new Bed(run, network, home, node, values);
-      if (options.imds !== undefined && options.imds !== false) await bed.#startImds(options.imds);
+      if (options.imds !== undefined && options.imds !== false) await bed.startImds(options.imds);
       if (options.boot !== false) await node.boot();
       return bed;
     } catch (error) {
@@ -206,7 +206,8 @@ export class Bed {
     return told.join('\n');
   }
 
-  async #startImds(facts: boolean | Readonly<Record<string, string | null>>): Promise<void> {
+  /** Starts the metadata service of `BedOptions.imds`. */
+  async startImds(facts: boolean | Readonly<Record<string, string | null>> = true): Promise<void> {
     // Not in the node's own namespace, where it would hold port 80 against the ingress. The node has a route there.
     const netns = this.#network.netns('client');
     const place = { netns, part: 'imds' };
@@ -220,6 +221,13 @@ export class Bed {
       timeoutMs: 10_000,
       context: () => imds.log(),
     });
+  }
+
+  /** Takes the metadata service away: nobody answers at its address any more. */
+  async stopImds(): Promise<void> {
+    const place = { netns: this.#network.netns('client'), part: 'setup' };
+    await this.#run.run(['ip', 'addr', 'del', '169.254.169.254/32', 'dev', 'lo'], place);
+    this.#run.killPart('imds');
   }
 }
 
