@@ -69,6 +69,8 @@ export interface Memory {
   /** Restarts and starts asked for, by `unit reason`. */
   readonly restarts: Readonly<Record<string, number>>;
   readonly attempts: Readonly<Record<string, Attempt>>;
+  /** The name under which k3s was first started since the boot, where the config leaves it to the host name. */
+  readonly nodeName: string | undefined;
   /** What the cloud told last, unless it is another instance's; lets a silent metadata service change nothing. */
   readonly cloudFacts: CloudFacts | undefined;
   readonly conditions: readonly Condition[];
@@ -88,6 +90,7 @@ export function emptyMemory(nowMs: number): Memory {
     budgets: {},
     restarts: {},
     attempts: {},
+    nodeName: undefined,
     cloudFacts: undefined,
     conditions: [],
   };

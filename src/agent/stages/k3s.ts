@@ -45,7 +45,8 @@ export function k3sStage(input: StageInput, links: Readonly<Record<string, LinkS
       : isTrue('Installed', `${config.k3s.binary} is there`);
   const open = openFiles(input, wanted);
   const files = open.filter((action) => mayTry(input.memory.attempts[actionKey(action)], input.now.monoMs));
-  const noted = noteSeen(input.memory, seenEpoch(input, networkId, link), input.now.monoMs);
+  const written = cleared(input.memory, writtenKeys(open, wanted));
+  const noted = noteSeen(written, seenEpoch(input, networkId, link), input.now.monoMs);
   if (world.units.kind === 'unreachable') {
     const finding = isUnknown('SystemdAway', `systemd cannot be asked: ${world.units.error}`);
     const findings = { K3sInstalled: installed, K3sRunning: finding };
@@ -53,7 +54,7 @@ export function k3sStage(input: StageInput, links: Readonly<Record<string, LinkS
   }
   const unit = world.units.units[k3sUnit];
   const memory = noteBound(noted, unit, input);
-  const step = decide({ ...input, memory }, { unit, link, epoch, filesOpen: open.length > 0 });
+  const step = decide({ ...input, memory }, { unit, link, epoch, files: open });
   return {
     actions: [...files, ...step.actions],
     memory: step.memory,
@@ -71,9 +72,14 @@ function wantedConfig(input: StageInput, link: ReadyLink): string {
     nodeIps: first === undefined ? [] : [first],
     iface: link.link.name,
     externalIps: externalIps(config.node.externalIp, world.cloud),
-    nodeName: config.k3s.nodeName === 'auto' ? world.hostname.toLowerCase() : config.k3s.nodeName,
+    nodeName: config.k3s.nodeName === 'auto' ? autoName(input) : config.k3s.nodeName,
     labels: { ...factLabels(world.cloud), ...config.k3s.labels },
   });
+}
+
+/** The host name, kept from k3s' first start to the next boot: under another name it would be another node of the cluster. */
+function autoName({ memory, world }: StageInput): string {
+  return memory.nodeName ?? world.hostname.toLowerCase();
 }
 
 function epochOf(input: StageInput, networkId: string, link: ReadyLink, config: string): Epoch {
@@ -115,6 +121,13 @@ function openFiles(input: StageInput, wanted: string | undefined): readonly Acti
   return actions;
 }
 
+/** Keys of the files that are as they should be: their failures are over. */
+function writtenKeys(open: readonly Action[], wanted: string | undefined): readonly string[] {
+  const isOpen = (verb: Action['do']) => open.some((action) => action.do === verb);
+  const config = wanted === undefined || isOpen('k3s.write-config') ? [] : ['k3s.write-config'];
+  return isOpen('k3s.copy-token') ? config : [...config, 'k3s.copy-token'];
+}
+
 /** How many changes back it is known what a k3s that started then took over. */
 const seenKept = 8;
 
@@ -140,7 +153,7 @@ function noteBound(memory: Memory, unit: UnitReading | undefined, input: StageIn
   if (memory.bound?.invocationId === invocationId) return memory;
   const seen = memory.seen.findLast((candidate) => candidate.sinceMs <= startedMs);
   const bound = { invocationId, startedMs, epoch: seen?.epoch ?? nothingSeen };
-  return { ...memory, bound, budgets: budgetsAfter(memory, input) };
+  return { ...memory, bound, nodeName: autoName(input), budgets: budgetsAfter(memory, input) };
 }
 
 /** A run that mooring did not ask for counts against the budget as well. */
@@ -158,14 +171,15 @@ interface Situation {
   readonly unit: UnitReading | undefined;
   readonly link: LinkState | undefined;
   readonly epoch: Epoch | undefined;
-  readonly filesOpen: boolean;
+  /** What is still to be written. */
+  readonly files: readonly Action[];
 }
 
 interface Step extends StageResult {
   readonly finding: Finding;
 }
 
-function decide(input: StageInput, { unit, link, epoch, filesOpen }: Situation): Step {
+function decide(input: StageInput, { unit, link, epoch, files }: Situation): Step {
   const stay = (finding: Finding, wakeAtMs?: number): Step => ({
     actions: [],
     memory: input.memory,
@@ -193,7 +207,8 @@ function decide(input: StageInput, { unit, link, epoch, filesOpen }: Situation):
   if (input.world.k3s.binary === undefined)
     return stay(runs ? state : isFalse('BinaryMissing', 'k3s is not installed'));
   if (link?.kind !== 'ready' || epoch === undefined) {
-    return stay(runs ? state : isFalse('WaitingForLink', 'k3s is started once the link carries its address'));
+    const waiting = isFalse('WaitingForLink', 'k3s is started once the link carries its address');
+    return stay(runs || starts ? state : waiting);
   }
   const reason = whyStart(input.memory, unit, epoch);
   const settled: Memory = runs
@@ -201,8 +216,7 @@ function decide(input: StageInput, { unit, link, epoch, filesOpen }: Situation):
     : input.memory;
   if (reason === undefined)
     return { ...stay(state, starts ? input.now.monoMs + 2_000 : undefined), memory: settled };
-  if (filesOpen)
-    return stay(runs || starts ? state : isFalse('WritingConfig', 'its config is being written'));
+  if (files.length > 0) return stay(writing(input, files, runs || starts ? state : undefined));
   if (!link.settled)
     return stay(runs || starts ? state : isFalse('Settling', 'the link is ready; waiting for it to settle'));
   if (waitsForCloud(input, runs || starts)) {
@@ -214,13 +228,21 @@ function decide(input: StageInput, { unit, link, epoch, filesOpen }: Situation):
   return startOrWait(input, runs || starts ? 'unit.restart' : 'unit.start', reason, state);
 }
 
+/** Nothing is started or restarted under files that could not be written, and that is told. */
+function writing({ memory }: StageInput, files: readonly Action[], state: Finding | undefined): Finding {
+  const errors = files.flatMap((action) => memory.attempts[actionKey(action)]?.error ?? []);
+  if (errors.length > 0)
+    return isFalse('FilesNotWritten', `k3s waits for files that could not be written: ${errors.join('; ')}`);
+  return state ?? isFalse('WritingConfig', 'its config is being written');
+}
+
 /** The reason for which the unit has to be started or restarted, if any. */
 function whyStart(memory: Memory, unit: UnitReading, epoch: Epoch): RestartReason | undefined {
   switch (unit.activeState) {
     case 'inactive':
       return unit.job === undefined ? 'start' : undefined;
     case 'failed':
-      return 'failed';
+      return unit.job === undefined ? 'failed' : undefined;
     default:
       return memory.bound === undefined ? undefined : epochDifference(memory.bound.epoch, epoch);
   }
@@ -254,7 +276,8 @@ function startOrWait(
     return { actions: [action], memory, wakeAtMs: now.monoMs + 3_000, finding: state };
   }
   if (allowedMs <= now.monoMs) return { actions: [], memory, wakeAtMs: atMs, finding: state };
-  const when = new Date(now.wallMs + (atMs - now.monoMs)).toISOString();
+  // In whole seconds: the two clocks drift, and each new sentence is a message to systemd.
+  const when = new Date(Math.ceil((now.wallMs + (atMs - now.monoMs)) / 1_000) * 1_000).toISOString();
   const why = attempt?.error === undefined ? '' : ` (${attempt.error})`;
   const finding = isFalse(
     'RestartWithheld',

@@ -200,6 +200,49 @@ describe('the k3s stage', () => {
     assert.deepEqual(moved.actions.k3s, [{ do: 'unit.restart', unit: k3sUnit, reason: 'ifindex' }]);
   });
 
+  test('starts and restarts nothing under files that could not be written, and tells why they could not', () => {
+    const attempts = {
+      'k3s.write-config': {
+        count: 3,
+        lastMs: settledMs - 100,
+        notBeforeMs: settledMs + 60_000,
+        error: 'disk full',
+      },
+    };
+    const stale = written('node-ip: 1.2.3.4\n');
+    for (const unit of [stopped, running]) {
+      const before = { ...settled({ k3s: stale, units: unit }).memory, attempts };
+      const config = aConfig();
+      const world = aWorld({ k3s: stale, units: unit });
+      const result = plan({ config, world, memory: before, now: at(settledMs) }, 0.5);
+      assert.deepEqual(result.actions.k3s, []);
+      assert.equal(finding(result)?.reason, 'FilesNotWritten');
+      assert.match(finding(result)?.message ?? '', /disk full/);
+    }
+    const memory = { ...settled({ k3s: stale, units: stopped }).memory, attempts };
+    assert.deepEqual(settled({ k3s: written(text), units: stopped }, memory).memory.attempts, {});
+  });
+
+  test('keeps its node name when the host is renamed, until the next boot', () => {
+    const before = settled({ k3s: written(text), units: running }).memory;
+    assert.deepEqual(
+      settled({ k3s: written(text), units: running, hostname: 'localhost' }, before).actions.k3s,
+      [],
+    );
+    const booted = settled({ k3s: written(text), units: stopped, hostname: 'edge-2' });
+    assert.match(wantedText(booted), /edge-2/);
+  });
+
+  test('tells of an agent that waits for its server as joining, also while the link is away', () => {
+    const joining = units({ activeState: 'activating', subState: 'start' });
+    assert.equal(finding(settled({ k3s: written(text), units: joining, links: {} }))?.reason, 'Joining');
+  });
+
+  test('leaves a failed unit to the job that somebody queued for it', () => {
+    const queued = units({ activeState: 'failed', result: 'exit-code', job: 'start' });
+    assert.deepEqual(settled({ k3s: written(text), units: queued }).actions.k3s, []);
+  });
+
   test('says when the next try is once the budget is used up', () => {
     const memory: Memory = {
       ...aMemory(),
