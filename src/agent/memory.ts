@@ -148,7 +148,6 @@ export function begun(
   const next: Memory = { ...memory, attempts: { ...memory.attempts, [key]: attempt } };
   if (action.do === 'dns.set')
     return { ...next, dnsSet: { ...next.dnsSet, [action.device]: action.ifindex } };
-  if (action.do === 'dns.revert') return { ...next, dnsSet: without(next.dnsSet, action.device) };
   if (action.do !== 'unit.start' && action.do !== 'unit.restart') return next;
   const budget = next.budgets[action.unit] ?? fullBudget(context.budget, context.nowMs);
   const counter = `${action.unit} ${action.reason satisfies RestartReason}`;
@@ -159,11 +158,15 @@ export function begun(
   };
 }
 
-/** Notes how an action ended. */
+/** Notes how an action ended. What was reverted is no longer mooring's; where that failed it still is, and is tried again. */
 export function ended(memory: Memory, action: Action, outcome: Outcome): Memory {
   const key = actionKey(action);
   const attempt = memory.attempts[key];
   if (attempt === undefined) return memory;
+  if (action.do === 'dns.revert' && outcome.ok) {
+    const { attempts, dnsSet } = memory;
+    return { ...memory, attempts: without(attempts, key), dnsSet: without(dnsSet, action.device) };
+  }
   const error = outcome.ok ? undefined : outcome.message;
   return { ...memory, attempts: { ...memory.attempts, [key]: { ...attempt, error } } };
 }

@@ -36,6 +36,15 @@ describe('the memory', () => {
     assert.deepEqual(memory.restarts, { 'k3s-node.service ifindex': 1 });
   });
 
+  test('DNS that could not be reverted stays to be reverted', () => {
+    const revert: Action = { do: 'dns.revert', device: 'ztabcdefgh', ifindex: 7 };
+    const set = { ...emptyMemory(0), dnsSet: { ztabcdefgh: 7 } };
+    const failed = ended(begun(set, revert, context), revert, { ok: false, code: 'x', message: 'busy' });
+    assert.deepEqual(failed.dnsSet, { ztabcdefgh: 7 });
+    const done = ended(failed, revert, { ok: true });
+    assert.deepEqual([done.dnsSet, done.attempts], [{}, {}]);
+  });
+
   test('a failure is kept with its words until the thing is so', () => {
     const tried = ended(begun(emptyMemory(0), restart, context), restart, {
       ok: false,
