@@ -31,13 +31,25 @@ export async function editConfig(bed: Bed, edit: (text: string) => string): Prom
 
 /** Has mooring take the config that is on disk, as a person would. It has looked at it when this returns. */
 export async function reload(bed: Bed): Promise<void> {
+  const accepted = await askForReload(bed);
+  if (!accepted) throw new BedError('mooring refuses the config');
+}
+
+/** As reload, for a config that is bad. */
+export async function reloadRefused(bed: Bed): Promise<void> {
+  const accepted = await askForReload(bed);
+  if (accepted) throw new BedError('systemctl reload takes a bad config for a good one');
+}
+
+async function askForReload(bed: Bed): Promise<boolean> {
   const total = async () =>
     (await metric(bed, 'mooring_config_loads_total{result="accepted"}')) +
     (await metric(bed, 'mooring_config_loads_total{result="refused"}'));
   const before = await total();
-  await bed.node.run(['systemctl', 'reload', 'mooring.service']);
+  const { exitCode } = await bed.node.tryRun(['systemctl', 'reload', 'mooring.service']);
   await waitFor('mooring to look at its config', async () => (await total()) > before, {
     timeoutMs: 15_000,
     context: () => bed.report(),
   });
+  return exitCode === 0;
 }

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { editConfig, metric, reload, waitForReason } from './ask.ts';
+import { editConfig, metric, reload, reloadRefused, waitForReason } from './ask.ts';
 import { Bed } from './bed.ts';
 import { renderExample } from './example.ts';
 import { waitFor } from './process.ts';
@@ -152,7 +152,8 @@ describe('a node and its config', () => {
     const runs = await agentRun();
     const before = await refusals();
     await editConfig(bed, spoil);
-    await reload(bed);
+    await reloadRefused(bed);
+    assert.equal(await property(daemon, 'ActiveState'), 'active');
     assert.equal(await refusals(), before + 1);
     assert.equal(await metric(bed, 'mooring_condition{condition="ConfigAccepted",status="false"}'), 1);
     assert.match(await bed.node.journal({ unit: daemon }), /config refused, the former one stays in force/);

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { editConfig, reload, waitForReason } from './ask.ts';
+import { editConfig, reload, reloadRefused, waitForReason } from './ask.ts';
 import { Bed } from './bed.ts';
 import { waitFor } from './process.ts';
 
@@ -174,7 +174,7 @@ describe('the secrets of a node', () => {
       assert.notEqual(text, good, name);
       await bed.node.writeFile('/etc/mooring/config.yaml', text, 0o600);
       assert.equal((await bed.node.tryRun(['mooring', 'check'])).exitCode, 78, name);
-      await reload(bed);
+      await reloadRefused(bed);
       await waitForReason(bed, 'ConfigAccepted', 'Refused', 10_000);
       assert.deepEqual(await traces(), [], name);
     }
