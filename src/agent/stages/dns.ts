@@ -59,6 +59,10 @@ function withoutResolved(
     findings: { DnsConfigured: finding },
   });
   const key = actionKey(restartResolved);
+  if (world.units.kind === 'unreachable') {
+    // Nobody else answers either: it is the bus, and resolved goes on with what it has.
+    return answer(isUnknown('BusAway', `D-Bus cannot be asked: ${error}`), now.monoMs + 1_000, memory);
+  }
   if (unit?.activeState !== 'active') {
     const finding = isFalse('ResolvedMissing', `${missingResolved} (${error})`);
     return answer(finding, now.monoMs + 5_000, cleared(memory, [key]));

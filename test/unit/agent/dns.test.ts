@@ -111,6 +111,15 @@ describe('the dns stage', () => {
     assert.match(findings.DnsConfigured.message, /apt install systemd-resolved/);
   });
 
+  test('nothing is concluded about resolved while nobody at all answers on D-Bus', () => {
+    const { findings, actions } = ask({
+      dns: { kind: 'absent', error: 'connection lost' },
+      units: { kind: 'unreachable', error: 'connection lost' },
+    });
+    assert.deepEqual(actions, []);
+    assert.deepEqual([findings.DnsConfigured.status, findings.DnsConfigured.reason], ['unknown', 'BusAway']);
+  });
+
   describe('with a resolved that runs but does not answer', () => {
     const restart = { do: 'unit.restart', unit: resolvedUnit, reason: 'silent' } as const;
     const silent = (activeState = 'active'): Partial<World> => ({
