@@ -5,7 +5,7 @@ import type { Memory } from './memory.ts';
 import { cloudFinding, lastingReading } from './stages/cloud.ts';
 import { dnsStage } from './stages/dns.ts';
 import { ingressStage } from './stages/ingress.ts';
-import { k3sStage } from './stages/k3s.ts';
+import { k3sNetwork, k3sStage, nodeIp } from './stages/k3s.ts';
 import { type LinkState, linkStage } from './stages/link.ts';
 import { earliest, isFalse, isTrue, isUnknown, type StageInput } from './stages/stage.ts';
 import { zerotierStage } from './stages/zerotier.ts';
@@ -23,6 +23,8 @@ export interface Plan {
   readonly links: Readonly<Record<string, LinkState>>;
   /** Addresses, without prefixes, of the links that are ready. */
   readonly readyAddresses: readonly string[];
+  /** The node's address in the cluster, while the link that k3s is bound to is ready. */
+  readonly nodeIp: string | undefined;
   /** Where the health server listens for `zerotier`: what the devices carry, or carried before they went away. */
   readonly zerotierAddresses: readonly string[];
 }
@@ -69,6 +71,7 @@ export function plan(seen: StageInput, random: number): Plan {
     readyAddresses: Object.values(link.links).flatMap((state) =>
       state.kind === 'ready' ? state.addresses.map(bare) : [],
     ),
+    nodeIp: nodeIp(link.links[k3sNetwork(input.config)]),
     zerotierAddresses: input.config.zerotier.networks.flatMap(({ id }) => {
       const known = link.memory.networks[id];
       if (known === undefined) return [];

@@ -65,7 +65,7 @@ export function statusDocument(
     networks: Object.keys(result.links).map((id) => networkOf(id, result, world)),
     k3s: {
       state: states[units.k3s]?.activeState ?? 'unknown',
-      nodeIp: result.readyAddresses[0],
+      nodeIp: result.nodeIp,
       restarts: restartsOf(result.memory),
     },
     ingress: {

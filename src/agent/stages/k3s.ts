@@ -2,6 +2,7 @@
  * Stage `k3s`: the agent's config is written, its unit runs, and it runs under the current epoch. It is started only
  * on a settled link that carries its address, and never stopped because something else is away.
  */
+import type { Config } from '../../config/schema.ts';
 import type { UnitReading } from '../../systems/systemd/types.ts';
 import { type Action, actionKey, type RestartReason } from '../actions.ts';
 import { mayTry } from '../attempts.ts';
@@ -31,7 +32,7 @@ export function budgetPolicy(input: Pick<StageInput, 'config'>): BudgetPolicy {
 
 export function k3sStage(input: StageInput, links: Readonly<Record<string, LinkState>>): K3sResult {
   const { world, config } = input;
-  const networkId = config.k3s.network ?? config.zerotier.networks[0]?.id ?? '';
+  const networkId = k3sNetwork(config);
   const link = links[networkId];
   const wanted = link?.kind === 'ready' ? wantedConfig(input, link) : undefined;
   const epoch =
@@ -63,13 +64,24 @@ export function k3sStage(input: StageInput, links: Readonly<Record<string, LinkS
   };
 }
 
+/** The one address that the node has in the cluster, IPv4 before IPv6; undefined while the link is not ready. */
+export function nodeIp(link: LinkState | undefined): string | undefined {
+  if (link?.kind !== 'ready') return undefined;
+  const plain = link.addresses.map((address) => address.split('/')[0] ?? '');
+  return plain.find((address) => !address.includes(':')) ?? plain[0];
+}
+
+/** The network whose link k3s is bound to. */
+export function k3sNetwork({ k3s, zerotier }: Config): string {
+  return k3s.network ?? zerotier.networks[0]?.id ?? '';
+}
+
 function wantedConfig(input: StageInput, link: ReadyLink): string {
   const { config, world } = input;
-  const plain = link.addresses.map((address) => address.split('/')[0] ?? '');
-  const first = plain.find((address) => !address.includes(':')) ?? plain[0];
+  const address = nodeIp(link);
   return renderK3sConfig({
     k3s: config.k3s,
-    nodeIps: first === undefined ? [] : [first],
+    nodeIps: address === undefined ? [] : [address],
     iface: link.link.name,
     externalIps: externalIps(config.node.externalIp, world.cloud),
     nodeName: config.k3s.nodeName === 'auto' ? autoName(input) : config.k3s.nodeName,

@@ -5,7 +5,7 @@
 import type { Link } from '../../systems/netlink/types.ts';
 import type { Finding } from '../conditions.ts';
 import type { Memory, RememberedLink } from '../memory.ts';
-import { isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
+import { earliest, isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
 
 /** A network's link now. `unknown`: nobody can say, so nothing may be concluded from it. */
 export type LinkState =
@@ -54,8 +54,8 @@ export function linkStage(input: StageInput): LinkResult {
     const remembered = remember(memory.links[id] ?? neverReady, state, input);
     memory = { ...memory, links: { ...memory.links, [id]: remembered } };
     links[id] = state.kind === 'ready' ? { ...state, settled: isSettled(remembered, input) } : state;
-    if (state.kind !== 'ready') wakeAtMs = input.now.monoMs + eagerMs;
-    else if (!isSettled(remembered, input)) wakeAtMs = settledAtMs(remembered, input);
+    if (state.kind !== 'ready') wakeAtMs = earliest(wakeAtMs, input.now.monoMs + eagerMs);
+    else if (!isSettled(remembered, input)) wakeAtMs = earliest(wakeAtMs, settledAtMs(remembered, input));
   }
   return { actions: [], memory, wakeAtMs, findings: { LinkReady: sumUp(links) }, links };
 }
