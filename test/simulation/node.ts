@@ -276,6 +276,10 @@ export class SimNode {
         const world = this.look(zerotier, links);
         return this.sabotage.observe === undefined ? world : this.sabotage.observe(world, this);
       },
+      glance: async () => {
+        await pass(0, 1);
+        return this.kernel.read();
+      },
       apply: async (planned) => {
         await pass(0, 3);
         const action = this.sabotage.act === undefined ? planned : this.sabotage.act(planned);
