@@ -69,6 +69,8 @@ export interface Memory {
   /** Restarts and starts asked for, by `unit reason`. */
   readonly restarts: Readonly<Record<string, number>>;
   readonly attempts: Readonly<Record<string, Attempt>>;
+  /** Monotonic ms since which a running nginx does not tell what it serves. */
+  readonly ingressSilentSinceMs: number | undefined;
   /** The name under which k3s was first started since the boot, where the config leaves it to the host name. */
   readonly nodeName: string | undefined;
   /** What the cloud told last, unless it is another instance's; lets a silent metadata service change nothing. */
@@ -90,6 +92,7 @@ export function emptyMemory(nowMs: number): Memory {
     budgets: {},
     restarts: {},
     attempts: {},
+    ingressSilentSinceMs: undefined,
     nodeName: undefined,
     cloudFacts: undefined,
     conditions: [],

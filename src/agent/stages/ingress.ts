@@ -97,12 +97,18 @@ function serving(
   switch (unit.activeState) {
     case 'active':
     case 'reloading': {
+      const silentSinceMs = world.ingress.servingGeneration === undefined ? silentSince(input) : undefined;
+      const known: Memory = { ...memory, ingressSilentSinceMs: silentSinceMs };
+      if (silentSinceMs !== undefined && now.monoMs - silentSinceMs < reloadPatienceMs) {
+        const finding = isUnknown('Silent', 'nginx runs and has not told yet which config it serves');
+        return answer(finding, now.monoMs + 250, [], known);
+      }
       if (world.ingress.servingGeneration === generation) {
         const ports = input.config.ingress
           .map((entry) => `${entry.name} on ${entry.listen}/${entry.protocol}`)
           .join(', ');
         const replace = `ingress.replace:${generation}`;
-        const next = cleared(memory, [actionKey(start), actionKey(reload), replace]);
+        const next = cleared(known, [actionKey(start), actionKey(reload), replace]);
         return answer(isTrue('Serving', `nginx serves ${ports}`), undefined, [], next);
       }
       const attempt = memory.attempts[actionKey(reload)];
@@ -115,7 +121,7 @@ function serving(
             'ReloadRefused',
             `nginx keeps serving its former config; see journalctl -u ${ingressUnit} (a port in use?)`,
           );
-      return answer(finding, now.monoMs + (isFirst ? 250 : 2_000), isUnderWay ? [] : due(reload));
+      return answer(finding, now.monoMs + (isFirst ? 250 : 2_000), isUnderWay ? [] : due(reload), known);
     }
     case 'inactive':
     case 'failed': {
@@ -133,6 +139,11 @@ function serving(
     default:
       return answer(isFalse('Starting', `${ingressUnit} is ${unit.activeState}`), now.monoMs + 500);
   }
+}
+
+/** A lost answer, as of a busy machine or of workers that are just starting, is no reason to reload: only a lasting silence is. */
+function silentSince({ memory, now }: StageInput): number {
+  return memory.ingressSilentSinceMs ?? now.monoMs;
 }
 
 /** A candidate that was given up is not remembered: the same text may come again under better circumstances. */

@@ -73,6 +73,17 @@ describe('the ingress stage', () => {
     assert.equal(late.findings.IngressRunning.reason, 'ReloadRefused');
   });
 
+  test('takes a lost answer for nothing, and reloads only after a lasting silence', () => {
+    const silent = { ingress: { ...inPlace, servingGeneration: undefined } };
+    const first = ask(silent);
+    assert.deepEqual(first.actions, []);
+    assert.equal(first.findings.IngressRunning.status, 'unknown');
+    const answered = ask({}, first.memory, 103_000);
+    assert.equal(answered.memory.ingressSilentSinceMs, undefined);
+    assert.deepEqual(ask(silent, answered.memory, 106_000).actions, []);
+    assert.deepEqual(ask(silent, first.memory, 105_000).actions, [{ do: 'unit.reload', unit: ingressUnit }]);
+  });
+
   test('gives the new workers time before it reloads again, and goes on calling a refused reload refused', () => {
     const old = { ingress: { ...inPlace, servingGeneration: '0'.repeat(16) } };
     const reload = { do: 'unit.reload', unit: ingressUnit } as const;

@@ -20,9 +20,9 @@ function commands(page: string): readonly string[] {
   const indented = [...text.matchAll(/^ {4}(\S.*)$/gm)].map((match) => match[1] ?? '');
   const outside = text.replace(/^```\w*\n.*?^```$/gms, '');
   const inline = [...outside.matchAll(/`([^`\n]+)`/g)].map((match) => match[1] ?? '');
-  return [...blocks.flatMap((block) => block.split('\n')), ...indented, ...inline].map((line) =>
-    line.replace(/\s+#.*$/, '').trim(),
-  );
+  const lines = [...blocks.flatMap((block) => block.split('\n')), ...indented, ...inline];
+  // What is set in columns is the output of a command.
+  return lines.map((line) => line.replace(/\s+#.*$/, '').trim()).filter((line) => !/\S {2,}\S/.test(line));
 }
 
 /** The words after each `program` at the start of a command or behind `&&`. */
