@@ -31,7 +31,11 @@ export type Action =
   | { readonly do: 'unit.restart'; readonly unit: string; readonly reason: RestartReason }
   | { readonly do: 'unit.reload'; readonly unit: string }
   | { readonly do: 'unit.stop'; readonly unit: string }
-  | { readonly do: 'ingress.replace'; readonly text: string; readonly generation: string };
+  | { readonly do: 'ingress.replace'; readonly text: string; readonly generation: string }
+  /** Keeps the config in place as the one to fall back to. */
+  | { readonly do: 'ingress.keep'; readonly generation: string }
+  /** Falls back to the kept one, since nginx cannot take over the generation `refused`. */
+  | { readonly do: 'ingress.restore'; readonly refused: string };
 
 /** How an action ended. */
 export type Outcome =
@@ -52,7 +56,10 @@ export function actionKey(action: Action): string {
     case 'unit.stop':
       return `${action.do}:${action.unit}`;
     case 'ingress.replace':
+    case 'ingress.keep':
       return `${action.do}:${action.generation}`;
+    case 'ingress.restore':
+      return action.do;
     case 'zerotier.blacklist':
     case 'k3s.write-config':
     case 'k3s.copy-token':
@@ -91,6 +98,10 @@ export function describeAction(action: Action): string {
       return `stop ${action.unit}`;
     case 'ingress.replace':
       return `test and install ingress config ${action.generation}`;
+    case 'ingress.keep':
+      return `keep ingress config ${action.generation} as the last one that works`;
+    case 'ingress.restore':
+      return `put the last ingress config that works back in place of ${action.refused}`;
     default:
       return action satisfies never;
   }

@@ -12,6 +12,8 @@ export interface Attempt {
   readonly lastMs: number;
   /** Why the newest attempt failed; undefined while it runs or when it reported success. */
   readonly error: string | undefined;
+  /** The code of that failure, as adapters name it. */
+  readonly code?: string;
 }
 
 /** How long to wait after the nth attempt. */

@@ -9,6 +9,7 @@ import { type Attempt, attemptBegun, type BackoffPolicy } from './attempts.ts';
 import { type Budget, type BudgetPolicy, drawn, fullBudget } from './budget.ts';
 import type { Condition } from './conditions.ts';
 import type { Epoch } from './epoch.ts';
+import { ingressUnit } from './world.ts';
 
 /** The newest that ZeroTier told of a network, for the moments in which its API is away. */
 export interface RememberedNetwork {
@@ -134,7 +135,10 @@ export function backoffPolicy(action: Action): BackoffPolicy {
     case 'unit.stop':
       return { firstMs: 3_000, maxMs: 60_000 };
     case 'ingress.replace':
-      return { firstMs: 30_000, maxMs: 600_000 };
+      return { firstMs: 30_000, maxMs: 120_000 };
+    case 'ingress.keep':
+    case 'ingress.restore':
+      return { firstMs: 2_000, maxMs: 60_000 };
     default:
       return action satisfies never;
   }
@@ -151,6 +155,7 @@ export function begun(
   const next: Memory = { ...memory, attempts: { ...memory.attempts, [key]: attempt } };
   if (action.do === 'dns.set')
     return { ...next, dnsSet: { ...next.dnsSet, [action.device]: action.ifindex } };
+  if (action.do === 'ingress.restore') return withRefused(next, action.refused);
   if (action.do !== 'unit.start' && action.do !== 'unit.restart') return next;
   const budget = next.budgets[action.unit] ?? fullBudget(context.budget, context.nowMs);
   const counter = `${action.unit} ${action.reason satisfies RestartReason}`;
@@ -159,6 +164,20 @@ export function begun(
     budgets: { ...next.budgets, [action.unit]: drawn(budget, context.budget, context.nowMs, context.random) },
     restarts: { ...next.restarts, [counter]: (next.restarts[counter] ?? 0) + 1 },
   };
+}
+
+/** The code under which a config is remembered that passed its test and that nginx could not take over all the same. */
+export const takeOverRefused = 'take-over-refused';
+
+/** Notes that nginx could not take over what had been put in place. The next time it gets a reload of its own. */
+function withRefused(memory: Memory, generation: string): Memory {
+  const key = `ingress.replace:${generation}`;
+  const attempt = memory.attempts[key];
+  if (attempt === undefined) return memory;
+  const error =
+    'nginx could not take over the new config; see journalctl -u mooring-ingress.service (a port in use?)';
+  const others = without(memory.attempts, actionKey({ do: 'unit.reload', unit: ingressUnit }));
+  return { ...memory, attempts: { ...others, [key]: { ...attempt, error, code: takeOverRefused } } };
 }
 
 /** Notes how an action ended. What was reverted is no longer mooring's; where that failed it still is, and is tried again. */
@@ -170,8 +189,11 @@ export function ended(memory: Memory, action: Action, outcome: Outcome): Memory 
     const { attempts, dnsSet } = memory;
     return { ...memory, attempts: without(attempts, key), dnsSet: without(dnsSet, action.device) };
   }
-  const error = outcome.ok ? undefined : outcome.message;
-  return { ...memory, attempts: { ...memory.attempts, [key]: { ...attempt, error } } };
+  const { code: _, error: __, ...rest } = attempt;
+  const now = outcome.ok
+    ? { ...rest, error: undefined }
+    : { ...rest, error: outcome.message, code: outcome.code };
+  return { ...memory, attempts: { ...memory.attempts, [key]: now } };
 }
 
 /** Forgets the attempts under these keys, because what they were for is so. */

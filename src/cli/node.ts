@@ -135,6 +135,10 @@ export function openNode(options: NodeOptions): Node {
         return systemd.stop(action.unit);
       case 'ingress.replace':
         return nginx.replace(action.text);
+      case 'ingress.keep':
+        return nginx.keep();
+      case 'ingress.restore':
+        return nginx.restore();
       default:
         return action satisfies never;
     }

@@ -79,6 +79,8 @@ export class SimNode {
   k3sConfig: FileReading = { kind: 'absent' };
   isTokenInSync = false;
   nginxConfig: FileReading = { kind: 'absent' };
+  /** The text that was kept because it was served. */
+  nginxKept: string | undefined;
   served: string | undefined;
   bound: RealBinding | undefined;
   /** Monotonic ms since which the link has not been good; undefined while it is. */
@@ -113,6 +115,7 @@ export class SimNode {
       mayStart: () => this.nginxConfig.kind === 'present',
       begun: () => {
         this.served = undefined;
+        if (!this.canBind()) this.clock.after(20, () => this.ingress.crash());
       },
       isReady: () => {
         if (this.nginxConfig.kind === 'present') this.served = generationOf(this.nginxConfig.text);
@@ -330,7 +333,13 @@ export class SimNode {
         config: this.k3sConfig,
         token: { kind: 'present', copyInSync: this.isTokenInSync },
       },
-      ingress: { installed: true, ipv6: true, config: this.nginxConfig, servingGeneration: this.served },
+      ingress: {
+        installed: true,
+        ipv6: true,
+        config: this.nginxConfig,
+        keptGeneration: this.nginxKept === undefined ? undefined : generationOf(this.nginxKept),
+        servingGeneration: this.served,
+      },
       cloud: { kind: 'none' },
     };
   }
@@ -376,12 +385,21 @@ export class SimNode {
       case 'ingress.replace':
         this.nginxConfig = this.written(action.text);
         break;
+      case 'ingress.keep':
+        if (this.nginxConfig.kind === 'present') {
+          this.written('');
+          this.nginxKept = this.nginxConfig.text;
+        }
+        break;
+      case 'ingress.restore':
+        if (this.nginxKept !== undefined) this.nginxConfig = this.written(this.nginxKept);
+        break;
       case 'unit.start':
       case 'unit.restart':
         this.startUnit(action);
         break;
       case 'unit.reload':
-        if (!this.isPortTaken && this.nginxConfig.kind === 'present')
+        if (this.canBind() && this.nginxConfig.kind === 'present')
           this.served = generationOf(this.nginxConfig.text);
         break;
       case 'unit.stop':
@@ -390,6 +408,15 @@ export class SimNode {
       default:
         action satisfies never;
     }
+  }
+
+  /** Port 443 is the one that somebody else may hold. */
+  private canBind(): boolean {
+    return (
+      !this.isPortTaken ||
+      this.nginxConfig.kind !== 'present' ||
+      !this.nginxConfig.text.includes('listen 443')
+    );
   }
 
   private startUnit(action: Extract<Action, { do: 'unit.start' | 'unit.restart' }>): void {

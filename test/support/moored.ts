@@ -30,6 +30,7 @@ export function look(overrides: Partial<World> = {}): { readonly result: Plan; r
       installed: true,
       ipv6: true,
       config: { kind: 'present', text: ingress.text, mode: 0o644 },
+      keptGeneration: ingress.generation,
       servingGeneration: ingress.generation,
     },
   });

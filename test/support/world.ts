@@ -99,7 +99,13 @@ export function aWorld(overrides: Partial<World> = {}): World {
       { activeState: 'inactive', invocationId: '' },
     ),
     k3s: { binary: '1:1:1', config: { kind: 'absent' }, token: { kind: 'present', copyInSync: true } },
-    ingress: { installed: true, ipv6: true, config: { kind: 'absent' }, servingGeneration: undefined },
+    ingress: {
+      installed: true,
+      ipv6: true,
+      config: { kind: 'absent' },
+      keptGeneration: undefined,
+      servingGeneration: undefined,
+    },
     cloud: { kind: 'none' },
     ...overrides,
   };

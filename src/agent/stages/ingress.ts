@@ -1,13 +1,14 @@
 /**
  * Stage `ingress`: nginx runs the wanted, tested L4 config. A config is in force when the running workers answer with
  * its generation; "reload returned 0" proves nothing, since a reload that could not bind a port keeps the old config.
+ * What was served last is kept: a config that cannot be taken over does not stay on disk, or nginx' next start would fail on it.
  */
 import type { UnitReading } from '../../systems/systemd/types.ts';
 import { type Action, actionKey } from '../actions.ts';
-import { mayTry } from '../attempts.ts';
+import { type Attempt, mayTry } from '../attempts.ts';
 import { fullBudget, nextAllowedMs } from '../budget.ts';
 import type { Finding } from '../conditions.ts';
-import { cleared, type Memory, without } from '../memory.ts';
+import { cleared, type Memory, takeOverRefused, without } from '../memory.ts';
 import { renderNginxConf } from '../render/nginx-conf.ts';
 import { ingressUnit } from '../world.ts';
 import { budgetPolicy } from './k3s.ts';
@@ -68,15 +69,22 @@ export function ingressStage(input: StageInput): Result {
   const isInstalled = world.ingress.config.kind === 'present' && world.ingress.config.text === wanted.text;
   const replace: Action = { do: 'ingress.replace', text: wanted.text, generation: wanted.generation };
   if (!isInstalled) {
-    const error = attemptOf(replace)?.error;
     const still = unit.activeState === 'active' ? '; the former config stays in force' : '';
-    const finding =
-      error === undefined
-        ? isFalse('TestingConfig', 'a new ingress config is being tested')
-        : isFalse('ConfigRefused', `${error}${still}`);
-    return answer(finding, now.monoMs + 2_000, due(replace), forgetOtherCandidates(memory, replace));
+    const finding = notInPlace(attemptOf(replace), still);
+    // Whatever is in place has to run until the new one does.
+    const start = unit.activeState === 'active' ? [] : startActions(input, unit);
+    const actions = [...start, ...due(replace)];
+    return answer(finding, now.monoMs + 2_000, actions, forgetOtherCandidates(memory, replace));
   }
   return serving(input, unit, wanted.generation, answer, due);
+}
+
+function notInPlace(attempt: Attempt | undefined, still: string): Finding {
+  if (attempt?.error === undefined) return isFalse('TestingConfig', 'a new ingress config is being tested');
+  const message = `${attempt.error}${still}`;
+  return attempt.code === takeOverRefused
+    ? isFalse('ReloadRefused', message)
+    : isFalse('ConfigRefused', message);
 }
 
 /** The config is in place; is it served? */
@@ -108,8 +116,11 @@ function serving(
           .map((entry) => `${entry.name} on ${entry.listen}/${entry.protocol}`)
           .join(', ');
         const replace = `ingress.replace:${generation}`;
-        const next = cleared(known, [actionKey(start), actionKey(reload), replace]);
-        return answer(isTrue('Serving', `nginx serves ${ports}`), undefined, [], next);
+        const keep: Action = { do: 'ingress.keep', generation };
+        const isKept = world.ingress.keptGeneration === generation;
+        const done = [actionKey(start), actionKey(reload), replace, 'ingress.restore'];
+        const next = cleared(known, isKept ? [...done, actionKey(keep)] : done);
+        return answer(isTrue('Serving', `nginx serves ${ports}`), undefined, isKept ? [] : due(keep), next);
       }
       const attempt = memory.attempts[actionKey(reload)];
       const isUnderWay = attempt !== undefined && now.monoMs - attempt.lastMs < reloadPatienceMs;
@@ -121,24 +132,54 @@ function serving(
             'ReloadRefused',
             `nginx keeps serving its former config; see journalctl -u ${ingressUnit} (a port in use?)`,
           );
-      return answer(finding, now.monoMs + (isFirst ? 250 : 2_000), isUnderWay ? [] : due(reload), known);
+      const isHopeless = attempt !== undefined && !isUnderWay;
+      const actions = isUnderWay ? [] : isHopeless ? fallBack(input, generation, due(reload)) : due(reload);
+      return answer(finding, now.monoMs + (isFirst ? 250 : 2_000), actions, known);
     }
     case 'inactive':
     case 'failed': {
       const state = unit.activeState === 'failed' ? 'failed' : 'not running';
-      const policy = budgetPolicy(input);
-      const budget = memory.budgets[ingressUnit] ?? fullBudget(policy, now.monoMs);
-      const isAllowed = nextAllowedMs(budget, policy, now.monoMs) <= now.monoMs;
+      const isAllowed = startAllowed(input);
       const when = isAllowed ? '' : '; the restart budget is used up, it is tried again later';
       const finding = isFalse(
         'NotRunning',
         `nginx is ${state} (${unit.result}); see journalctl -u ${ingressUnit}${when}`,
       );
-      return answer(finding, now.monoMs + 1_000, unit.job === undefined && isAllowed ? due(start) : []);
+      // One start that came to nothing is enough to know that this config does not work now.
+      const before = memory.attempts[actionKey(start)] === undefined ? [] : fallBack(input, generation, []);
+      return answer(finding, now.monoMs + 1_000, [...before, ...startActions(input, unit)]);
     }
     default:
       return answer(isFalse('Starting', `${ingressUnit} is ${unit.activeState}`), now.monoMs + 500);
   }
+}
+
+/** Puts the kept config back in place of one that nginx cannot take over; `otherwise` where none is kept. */
+function fallBack(
+  { world, memory, now }: StageInput,
+  refused: string,
+  otherwise: readonly Action[],
+): readonly Action[] {
+  const { keptGeneration } = world.ingress;
+  const restore: Action = { do: 'ingress.restore', refused };
+  if (keptGeneration === undefined || keptGeneration === refused) return otherwise;
+  return mayTry(memory.attempts[actionKey(restore)], now.monoMs) ? [restore] : [];
+}
+
+function startAllowed({ config, memory, now }: StageInput): boolean {
+  const policy = budgetPolicy({ config });
+  const budget = memory.budgets[ingressUnit] ?? fullBudget(policy, now.monoMs);
+  return nextAllowedMs(budget, policy, now.monoMs) <= now.monoMs;
+}
+
+/** Starts a unit that does not run, within the budget. */
+function startActions(input: StageInput, unit: UnitReading): readonly Action[] {
+  const isIdle = unit.activeState === 'inactive' || unit.activeState === 'failed';
+  if (!isIdle || unit.job !== undefined || input.world.ingress.config.kind !== 'present') return [];
+  const reason = unit.activeState === 'failed' ? 'failed' : 'start';
+  const start: Action = { do: 'unit.start', unit: ingressUnit, reason };
+  const isDue = mayTry(input.memory.attempts[actionKey(start)], input.now.monoMs);
+  return isDue && startAllowed(input) ? [start] : [];
 }
 
 /** A lost answer, as of a busy machine or of workers that are just starting, is no reason to reload: only a lasting silence is. */

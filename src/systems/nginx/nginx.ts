@@ -17,6 +17,8 @@ export interface NginxOptions {
   readonly systemd: Pick<Systemd, 'run'>;
   readonly configPath?: string;
   readonly candidatePath?: string;
+  /** A copy of the newest config that the workers were seen to serve. */
+  readonly keptPath?: string;
   /** Standard error of the check unit. */
   readonly checkLogPath?: string;
   readonly generationSocket?: string;
@@ -50,6 +52,7 @@ const exists = (path: string) =>
 export function createNginx(options: NginxOptions): Nginx {
   const configPath = options.configPath ?? '/var/lib/mooring/nginx/nginx.conf';
   const candidatePath = options.candidatePath ?? '/var/lib/mooring/nginx/candidate.conf';
+  const keptPath = options.keptPath ?? '/var/lib/mooring/nginx/last-served.conf';
   const checkLogPath = options.checkLogPath ?? '/run/mooring/ingress-check.log';
   const generationSocket = options.generationSocket ?? '/run/mooring-ingress/generation.sock';
   const binaryPath = options.binaryPath ?? '/usr/sbin/nginx';
@@ -89,14 +92,16 @@ export function createNginx(options: NginxOptions): Nginx {
 
   return {
     async read() {
-      const [hasBinary, hasModule, ipv6, config, servingGeneration] = await Promise.all([
+      const [hasBinary, hasModule, ipv6, config, kept, servingGeneration] = await Promise.all([
         exists(binaryPath),
         exists(streamModulePath),
         exists('/proc/self/net/if_inet6'),
         readFileText(configPath, maxConfigBytes),
+        readFileText(keptPath, maxConfigBytes),
         readGeneration(generationSocket, options.generationDeadlineMs ?? 500),
       ]);
-      return { installed: hasBinary && hasModule, ipv6, config, servingGeneration };
+      const keptGeneration = kept.kind === 'present' ? generationIn(kept.text) : undefined;
+      return { installed: hasBinary && hasModule, ipv6, config, keptGeneration, servingGeneration };
     },
     async replace(text) {
       const inPlace = await readFileText(configPath, maxConfigBytes);
@@ -108,5 +113,19 @@ export function createNginx(options: NginxOptions): Nginx {
       if (result !== 'done') throw await explainRefusal(result);
       await swapIn();
     },
+    async keep() {
+      const inPlace = await readFileText(configPath, maxConfigBytes);
+      if (inPlace.kind === 'present') await writeFileAtomic(keptPath, inPlace.text, { mode: 0o644 });
+    },
+    async restore() {
+      const kept = await readFileText(keptPath, maxConfigBytes);
+      if (kept.kind !== 'present') throw new SystemError('ingress-nothing-kept', `there is no ${keptPath}`);
+      await writeFileAtomic(configPath, kept.text, { mode: 0o644 });
+    },
   };
+}
+
+/** The generation that workers with this config answer with. */
+function generationIn(text: string): string | undefined {
+  return /^ +return ([0-9a-f]{16});$/m.exec(text)?.[1];
 }

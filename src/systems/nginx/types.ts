@@ -9,6 +9,8 @@ export interface IngressReading {
   readonly ipv6: boolean;
   /** The config in place. */
   readonly config: FileReading;
+  /** The generation of the config that was kept because it was served, undefined where none is. */
+  readonly keptGeneration: string | undefined;
   /** The generation that the running workers answer with, undefined where none answers. */
   readonly servingGeneration: string | undefined;
 }
@@ -21,4 +23,8 @@ export interface Nginx {
    * the config in place is untouched then.
    */
   replace(text: string): Promise<void>;
+  /** Keeps the config in place as the one that is known to work. */
+  keep(): Promise<void>;
+  /** Puts the kept config back in place, so that nginx can start from it. Throws `ingress-nothing-kept`. */
+  restore(): Promise<void>;
 }

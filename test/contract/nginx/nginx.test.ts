@@ -24,6 +24,7 @@ describe('replacing the ingress config', () => {
       systemd: { run: check },
       configPath: at('nginx/nginx.conf'),
       candidatePath: at('nginx/candidate.conf'),
+      keptPath: at('nginx/last-served.conf'),
       checkLogPath: at('check.log'),
       generationSocket: at('generation.sock'),
       binaryPath: at('sbin-nginx'),
@@ -83,6 +84,22 @@ describe('replacing the ingress config', () => {
   test('the config in place is not checked again', bounded, async () => {
     await nginx(async () => 'done').replace('good');
     await nginx(() => assert.fail('must not be checked')).replace('good');
+  });
+
+  test('what was kept comes back, and tells which generation it is', bounded, async () => {
+    const good = '    server {\n        return 0123456789abcdef;\n    }\n';
+    const it = nginx(async () => 'done');
+    await assert.rejects(
+      it.restore(),
+      (error) => error instanceof SystemError && error.code === 'ingress-nothing-kept',
+    );
+    await it.replace(good);
+    assert.equal((await it.read()).keptGeneration, undefined);
+    await it.keep();
+    await it.replace('other');
+    assert.equal((await it.read()).keptGeneration, '0123456789abcdef');
+    await it.restore();
+    assert.equal(await readFile(at('nginx/nginx.conf'), 'utf8'), good);
   });
 
   test('nginx without its stream module is not installed', bounded, async () => {

@@ -17,6 +17,7 @@ const inPlace: World['ingress'] = {
   installed: true,
   ipv6: true,
   config: { kind: 'present', text: conf.text, mode: 0o644 },
+  keptGeneration: conf.generation,
   servingGeneration: conf.generation,
 };
 const stopped = units({}, { activeState: 'inactive', invocationId: '' });
@@ -136,6 +137,54 @@ describe('the ingress stage', () => {
       again.findings.IngressRunning.message,
       /unknown directive; the former config stays in force/,
     );
+  });
+
+  test('keeps what is served as the config to fall back to', () => {
+    const { actions } = ask({ ingress: { ...inPlace, keptGeneration: undefined } });
+    assert.deepEqual(actions, [{ do: 'ingress.keep', generation: conf.generation }]);
+  });
+
+  test('puts the kept config back in place of one that nginx cannot take over, and says so until it can', () => {
+    const old = '0'.repeat(16);
+    const ingress = { ...inPlace, keptGeneration: old, servingGeneration: old };
+    const replace = { do: 'ingress.replace', text: conf.text, generation: conf.generation } as const;
+    const reload = { do: 'unit.reload', unit: ingressUnit } as const;
+    const tried = [replace, reload].reduce(
+      (memory, action) => ended(begun(memory, action, context), action, { ok: true }),
+      aMemory(),
+    );
+    const refused = ask({ ingress }, tried, 106_000);
+    assert.deepEqual(refused.actions, [{ do: 'ingress.restore', refused: conf.generation }]);
+    const [restore] = refused.actions;
+    assert.ok(restore);
+    const restored = begun(refused.memory, restore, context);
+    const waiting = ask(
+      { ingress: { ...ingress, config: { kind: 'present', text: 'old', mode: 0o644 } } },
+      restored,
+      106_500,
+    );
+    assert.deepEqual(waiting.actions, []);
+    assert.equal(waiting.findings.IngressRunning.reason, 'ReloadRefused');
+    const again = ask(
+      { ingress: { ...ingress, config: { kind: 'present', text: 'old', mode: 0o644 } } },
+      restored,
+      400_000,
+    );
+    assert.deepEqual(again.actions, [replace]);
+    const inPlaceAgain = begun(again.memory, replace, { ...context, nowMs: 400_000 });
+    assert.deepEqual(ask({ ingress }, inPlaceAgain, 400_100).actions, [reload]);
+  });
+
+  test('starts nginx from the kept config when it does not start from the new one', () => {
+    const failed = units({}, { activeState: 'failed', result: 'exit-code' });
+    const ingress = { ...inPlace, keptGeneration: '0'.repeat(16), servingGeneration: undefined };
+    const start = { do: 'unit.start', unit: ingressUnit, reason: 'failed' } as const;
+    assert.deepEqual(ask({ ingress, units: failed }).actions, [start]);
+    const tried = begun(aMemory(), start, context);
+    assert.deepEqual(ask({ ingress, units: failed }, tried, 200_000).actions, [
+      { do: 'ingress.restore', refused: conf.generation },
+      start,
+    ]);
   });
 
   test('forgets a refused candidate when the wanted config is another one', () => {
