@@ -3,6 +3,7 @@
  * It keeps what it was asked, and `close` ends every connection, so that no test waits for a hanging one.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 
 /** One request as it came in. */
@@ -113,11 +114,14 @@ export interface BadHttpServer {
   close(): Promise<void>;
 }
 
-/** Listens on a free port of 127.0.0.1. */
-export async function startBadHttpServer(initial: Behaviour): Promise<BadHttpServer> {
+/** Listens on a free port of 127.0.0.1; over TLS where it is given a key and a certificate. */
+export async function startBadHttpServer(
+  initial: Behaviour,
+  tls?: { readonly key: string; readonly cert: string },
+): Promise<BadHttpServer> {
   let behaviour = initial;
   const seen: SeenRequest[] = [];
-  const server = createServer((message, response) => {
+  const listener = (message: IncomingMessage, response: ServerResponse) => {
     let body = '';
     message.setEncoding('utf8').on('data', (chunk) => {
       body += String(chunk);
@@ -133,11 +137,12 @@ export async function startBadHttpServer(initial: Behaviour): Promise<BadHttpSer
       seen.push(request);
       behaviour(request, response, message.socket);
     });
-  });
+  };
+  const server = tls === undefined ? createServer(listener) : createTlsServer({ ...tls }, listener);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`,
     seen,
     behave(next) {
       behaviour = next;

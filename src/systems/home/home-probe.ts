@@ -1,0 +1,151 @@
+/**
+ * The watch over what lies beyond the link: calm while all is fine, eager when in doubt, and beside the loop.
+ *
+ * Always true here: one round at a time; a single lost answer is asked for again before it is believed; a round that began on
+ * another link tells nothing; a wake-up comes only when the kind of a reading differs; doubt that lasts is asked about more and
+ * more seldom, so that a fleet without its home does not add to the crowd at its door.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '../error.ts';
+import type { Log } from '../log.ts';
+import type { Wake } from '../wake.ts';
+import { askDns, type DnsAnswer } from './ask-dns.ts';
+import { type AskServer, createAskServer, type ServerAnswer, type ServerOptions } from './ask-server.ts';
+import type { HomeDnsReading, HomeProbe, HomeReading, ProbeAim, ServerReading } from './types.ts';
+
+export interface HomeProbeOptions extends ServerOptions {
+  readonly wake: Wake;
+  readonly log: Log;
+  /** Monotonic ms. */
+  readonly now: () => number;
+  /** From 0 to below 1. */
+  readonly random: () => number;
+  /** Between two rounds while all is fine. */
+  readonly calmMs: number;
+  /** Between the first rounds in doubt; grows up to `calmMs`. */
+  readonly eagerMs: number;
+  readonly dnsPort?: number;
+}
+
+/** Asks between `start` and `close`, once it has an aim. */
+export interface HomeWatch extends HomeProbe {
+  start(): void;
+  /** Ends what is under way and waits for it. */
+  close(): Promise<void>;
+}
+
+const nothing: HomeReading = { server: { kind: 'unprobed' }, dns: { kind: 'unasked' } };
+/** Rounds of doubt at the full eager pace. */
+const eagerRounds = 4;
+const longMs = 2 ** 31 - 1;
+
+/** How long after a round the next one comes, before jitter; `doubts` are the rounds since the doubt began. */
+export function roundDelayMs(
+  pace: 'calm' | 'eager',
+  doubts: number,
+  { calmMs, eagerMs }: { readonly calmMs: number; readonly eagerMs: number },
+): number {
+  if (pace === 'calm') return calmMs;
+  return Math.min(Math.max(calmMs, eagerMs), eagerMs * 1.5 ** Math.max(0, doubts - eagerRounds));
+}
+
+/** Not started yet, and aimed at nothing. */
+export function createHomeProbe(options: HomeProbeOptions): HomeWatch {
+  const { wake, log, now, random } = options;
+  const askServer: AskServer = createAskServer(options);
+  const ending = new AbortController();
+  let reading = nothing;
+  let aim: ProbeAim = { pace: 'off', path: '', dnsServers: [] };
+  /** Aborted when the aim changes, so that the pause is reckoned anew. */
+  let turned = new AbortController();
+  let isNew = true;
+  let doubts = 0;
+  /** Something that was fine did not answer, and has not been asked again yet. */
+  let isShaken = false;
+  let asking: Promise<void> = Promise.resolve();
+
+  function take(next: HomeReading): void {
+    const isNews = next.server.kind !== reading.server.kind || next.dns.kind !== reading.dns.kind;
+    reading = next;
+    if (isNews) wake(`home: the server is ${next.server.kind}, its DNS ${next.dns.kind}`);
+  }
+
+  async function round(): Promise<void> {
+    const { path, dnsServers } = aim;
+    isNew = false;
+    const [server, dns] = await Promise.all([
+      askServer(ending.signal),
+      askDns(dnsServers, {
+        deadlineMs: options.deadlineMs,
+        signal: ending.signal,
+        ...(options.dnsPort === undefined ? {} : { port: options.dnsPort }),
+      }),
+    ]);
+    if (ending.signal.aborted || aim.pace === 'off' || aim.path !== path) return;
+    const isLoss =
+      (reading.server.kind === 'reachable' && server.kind === 'unreachable') ||
+      (reading.dns.kind === 'answers' && dnsServers.length > 0 && dns === 'silent');
+    doubts = aim.pace === 'calm' ? 0 : doubts + 1;
+    const wasShaken = isShaken;
+    isShaken = isLoss && !wasShaken;
+    if (isShaken) return;
+    take({
+      server: serverReading(reading.server, server, now()),
+      dns: dnsServers.length === 0 ? { kind: 'unasked' } : dnsReading(reading.dns, dns, now()),
+    });
+  }
+
+  function pauseMs(): number {
+    if (aim.pace === 'off') return longMs;
+    // Spread over a whole interval: a common outage ends for all at once.
+    if (isNew) return random() * options.eagerMs;
+    if (isShaken) return (options.eagerMs / 3) * (0.8 + 0.4 * random());
+    return roundDelayMs(aim.pace, doubts, options) * (0.8 + 0.4 * random());
+  }
+
+  async function keepAsking(): Promise<void> {
+    while (!ending.signal.aborted) {
+      turned = new AbortController();
+      const signal = AbortSignal.any([ending.signal, turned.signal]);
+      await sleep(Math.min(longMs, pauseMs()), undefined, { ref: false, signal }).catch(() => undefined);
+      if (!signal.aborted) await round();
+    }
+  }
+
+  return {
+    read: () => reading,
+    aim(next) {
+      const before = aim;
+      aim = next;
+      const isOtherLink = next.path !== before.path || (next.pace === 'off') !== (before.pace === 'off');
+      if (isOtherLink) {
+        reading = nothing;
+        isNew = true;
+        isShaken = false;
+      }
+      if (!isOtherLink && next.pace === before.pace) return;
+      doubts = 0;
+      turned.abort();
+    },
+    start() {
+      asking = keepAsking().catch((error: unknown) => {
+        log('error', `home: stopped asking, which is a fault in mooring: ${messageOf(error)}`);
+      });
+    },
+    async close() {
+      ending.abort();
+      await asking;
+    },
+  };
+}
+
+function serverReading(before: ServerReading, answer: ServerAnswer, nowMs: number): ServerReading {
+  if (answer.kind === 'reachable') return { ...answer, atMs: nowMs };
+  const sinceMs = before.kind === answer.kind ? before.sinceMs : nowMs;
+  return { ...answer, sinceMs };
+}
+
+function dnsReading(before: HomeDnsReading, answer: DnsAnswer, nowMs: number): HomeDnsReading {
+  if (answer !== 'silent') return { kind: answer };
+  return { kind: 'silent', sinceMs: before.kind === 'silent' ? before.sinceMs : nowMs };
+}
