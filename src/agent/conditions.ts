@@ -45,7 +45,7 @@ const table = {
   CloudFactsKnown: { severity: 'info', dependsOn: [] },
   K3sInstalled: { severity: 'critical', dependsOn: [] },
   K3sRunning: { severity: 'critical', dependsOn: ['K3sInstalled', 'LinkReady'] },
-  ServerReachable: { severity: 'info', dependsOn: ['LinkReady'] },
+  ServerReachable: { severity: 'warning', dependsOn: ['LinkReady'] },
   PodNetworkReady: { severity: 'info', dependsOn: ['K3sRunning'] },
   IngressRunning: { severity: 'critical', dependsOn: [] },
   Ready: { severity: 'critical', dependsOn: [] },

@@ -1,4 +1,5 @@
 /** plan(): from config, world, memory and now to actions, conditions and the next wake-up. Pure, like all below it. */
+import type { ProbeAim } from '../systems/home/types.ts';
 import type { Action, StageName } from './actions.ts';
 import { type Condition, conditionsOf, type Finding, type Findings, notMeasured } from './conditions.ts';
 import type { Memory } from './memory.ts';
@@ -7,6 +8,7 @@ import { dnsStage } from './stages/dns.ts';
 import { ingressStage } from './stages/ingress.ts';
 import { k3sNetwork, k3sStage, nodeIp } from './stages/k3s.ts';
 import { type LinkState, linkStage } from './stages/link.ts';
+import { serverStage } from './stages/server.ts';
 import { earliest, isFalse, isTrue, isUnknown, type StageInput } from './stages/stage.ts';
 import { zerotierStage } from './stages/zerotier.ts';
 import type { ConfigState } from './world.ts';
@@ -27,6 +29,8 @@ export interface Plan {
   readonly nodeIp: string | undefined;
   /** Where the health server listens for `zerotier`: what the devices carry, or carried before they went away. */
   readonly zerotierAddresses: readonly string[];
+  /** What is to be asked beyond the link from now on. */
+  readonly probe: ProbeAim;
 }
 
 /** `random` in [0, 1) spreads the calm wake-ups of many nodes. */
@@ -40,7 +44,8 @@ export function plan(seen: StageInput, random: number): Plan {
   const zerotier = zerotierStage(input);
   const link = linkStage({ ...input, memory: zerotier.memory });
   const dns = dnsStage({ ...input, memory: link.memory });
-  const k3s = k3sStage({ ...input, memory: dns.memory }, link.links);
+  const server = serverStage(input, link.links);
+  const k3s = k3sStage({ ...input, memory: dns.memory }, link.links, server.findings.ServerReachable);
   const ingress = ingressStage({ ...input, memory: k3s.memory });
   const findings: Findings = {
     ConfigAccepted: configFinding(input.world.configState),
@@ -49,7 +54,7 @@ export function plan(seen: StageInput, random: number): Plan {
     ...dns.findings,
     CloudFactsKnown: cloudFinding(input.world.cloud),
     ...k3s.findings,
-    ServerReachable: isUnknown(notMeasured, 'this version does not probe the k3s server by itself'),
+    ...server.findings,
     PodNetworkReady: isUnknown(notMeasured, 'this version does not check the pod network by itself'),
     ...ingress.findings,
   };
@@ -78,6 +83,7 @@ export function plan(seen: StageInput, random: number): Plan {
       const carried = input.world.links[known.device]?.addresses ?? [];
       return (carried.length > 0 ? carried : known.assignedAddresses).map(bare);
     }),
+    probe: server.probe,
   };
 }
 

@@ -1,5 +1,6 @@
 /** The brain's picture of the node: one immutable snapshot a pass, read afresh from every system. */
 import type { CloudReading } from '../systems/cloud/types.ts';
+import type { HomeReading } from '../systems/home/types.ts';
 import type { K3sReading } from '../systems/k3s/types.ts';
 import type { LinksReading } from '../systems/netlink/types.ts';
 import type { IngressReading } from '../systems/nginx/types.ts';
@@ -23,6 +24,7 @@ export interface World {
   readonly k3s: K3sReading;
   readonly ingress: IngressReading;
   readonly cloud: CloudReading;
+  readonly home: HomeReading;
 }
 
 /** The units that mooring watches and drives. */

@@ -8,9 +8,12 @@ import type { Memory } from '../agent/memory.ts';
 import { type ConfigState, ingressUnit, k3sUnit, type World, watchedUnits } from '../agent/world.ts';
 import type { Config } from '../config/schema.ts';
 import { secretPath } from '../config/secrets.ts';
+import { systemNow } from '../systems/clock.ts';
 import { createCloud } from '../systems/cloud/cloud.ts';
 import { createBus } from '../systems/dbus/bus.ts';
 import { messageOf, SystemError } from '../systems/error.ts';
+import { createHomeProbe } from '../systems/home/home-probe.ts';
+import type { ProbeAim } from '../systems/home/types.ts';
 import { createK3sFiles } from '../systems/k3s/k3s-files.ts';
 import type { Log } from '../systems/log.ts';
 import { createNetlink } from '../systems/netlink/netlink.ts';
@@ -48,6 +51,8 @@ export interface Node {
   look(): Promise<void>;
   /** Watches for changes from now on; to be awaited before the first observation that counts. */
   watch(): Promise<void>;
+  /** Tells the watch over home what the brain wants to know. */
+  aim(aim: ProbeAim): void;
   revertDns(ifindex: number): Promise<void>;
   readonly busConnections: () => number;
   close(): Promise<void>;
@@ -74,6 +79,7 @@ export function openNode(options: NodeOptions): Node {
   let config = options.config;
   let k3s = k3sFilesOf(config);
   let cloud = cloudOf(config);
+  let home = homeOf(config);
 
   function k3sFilesOf(wanted: Config) {
     return createK3sFiles({
@@ -85,6 +91,19 @@ export function openNode(options: NodeOptions): Node {
   }
   function cloudOf(wanted: Config) {
     return createCloud({ mode: wanted.node.cloud, cacheFile: paths.cloudCache, wake, log });
+  }
+  function homeOf({ k3s: { server, token, probe } }: Config) {
+    return createHomeProbe({
+      server,
+      tokenPath: secretPath(token, options.credentialsDirectory),
+      deadlineMs: probe.deadline,
+      calmMs: probe.calm,
+      eagerMs: probe.eager,
+      now: () => systemNow().monoMs,
+      random: Math.random,
+      wake,
+      log,
+    });
   }
 
   async function observe(memory: Memory, configState: ConfigState): Promise<World> {
@@ -103,6 +122,7 @@ export function openNode(options: NodeOptions): Node {
       k3s: k3sReading,
       ingress,
       cloud: cloud.read(),
+      home: home.read(),
     };
   }
 
@@ -162,22 +182,31 @@ export function openNode(options: NodeOptions): Node {
       const current = isOtherCloud ? cloudOf(next) : former;
       // Started before it is read: an adapter that has not looked yet would say that there is no cloud.
       if (isOtherCloud) await current.start();
+      const isOtherHome = homeKey(next) !== homeKey(config);
       config = next;
       k3s = k3sFilesOf(next);
       cloud = current;
       if (isOtherCloud) await former.close();
+      if (isOtherHome) {
+        const before = home;
+        home = homeOf(next);
+        home.start();
+        await before.close();
+      }
     },
     async look() {
       await cloud.look();
     },
     async watch() {
       netlink.start();
+      home.start();
       await cloud.start();
     },
+    aim: (aim) => home.aim(aim),
     revertDns: (ifindex) => resolved.revert(ifindex),
     busConnections: () => bus.connections,
     async close() {
-      await Promise.all([netlink.close(), cloud.close(), zerotier.close()]);
+      await Promise.all([netlink.close(), cloud.close(), home.close(), zerotier.close()]);
       bus.close();
     },
   };
@@ -191,6 +220,11 @@ function devicesOf(config: Config, memory: Memory, reading: ZeroTierReading): Se
     return told?.portDeviceName || memory.networks[id]?.device || '';
   });
   return new Set(names.filter((name) => name !== ''));
+}
+
+/** What the watch over home is made from. */
+function homeKey({ k3s: { server, token, probe } }: Config): string {
+  return JSON.stringify([server, token, probe]);
 }
 
 /** The units that mooring drives, by role. */

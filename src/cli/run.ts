@@ -25,6 +25,8 @@ import { version } from './version.ts';
 
 /** A pass, or the pause between two, that lasts longer than this counts as stuck. */
 const stuckAfterMs = 60_000;
+/** How long what cannot be ended is waited for after everything else has. */
+const lingerMs = 500;
 
 export async function run(context: CliContext): Promise<number> {
   const loaded = await loadConfig(context.configFile);
@@ -92,6 +94,7 @@ export async function run(context: CliContext): Promise<number> {
       const next = statusDocument(result, world, version, unitNames);
       document = next;
       metrics.observePass(next, result, world, pass);
+      node.aim(result.probe);
       await listen(result);
       if (!isCalm && pass.reasons.includes('timer')) settle();
       isCalm ||= pass.reasons.includes('timer');
@@ -149,6 +152,8 @@ export async function run(context: CliContext): Promise<number> {
   await notifications;
   await Promise.all([health.close(), node.close()]);
   log('info', 'stopped; DNS, k3s and ingress stay as they are');
+  // The look-up of a name cannot be ended, and is no reason to stay.
+  setTimeout(() => process.exit(exitCode.fine), lingerMs).unref();
   return exitCode.fine;
 }
 

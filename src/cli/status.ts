@@ -36,7 +36,9 @@ export function describe(document: StatusDocument): readonly string[] {
       network.ifindex === undefined
         ? 'no interface'
         : `${network.device} (ifindex ${network.ifindex}, MTU ${network.mtuBytes})`;
-    const flaps = `${network.flaps} flaps, ${network.outages} outages`;
+    const heard = network.controllerHeardSecondsAgo;
+    const controller = heard === undefined ? '' : `controller heard ${heard} s ago, `;
+    const flaps = `${controller}${network.flaps} flaps, ${network.outages} outages`;
     return `  ${[network.id, network.name].filter((part) => part !== '').join(' ')}: ${network.status}, ${where}, ${network.addresses.join(', ') || 'no address'}; ${flaps}`;
   });
   const restarts = Object.entries(document.k3s.restarts).map(([key, count]) => `${key}: ${count}`);
@@ -49,8 +51,15 @@ export function describe(document: StatusDocument): readonly string[] {
     'networks',
     ...networks,
     `k3s      ${document.k3s.state}${document.k3s.nodeIp === undefined ? '' : `, node-ip ${document.k3s.nodeIp}`}`,
+    `home     ${describeHome(document.home)}`,
     `ingress  ${document.ingress.state}${document.ingress.generation === undefined ? '' : `, config ${document.ingress.generation}`}`,
     `cloud    ${cloud.join(', ') || 'none'}`,
     `starts   ${restarts.join(', ') || 'none'}`,
   ];
+}
+
+function describeHome({ server, trust, latencyMs, error, dns }: StatusDocument['home']): string {
+  const details = [trust, latencyMs === undefined ? undefined : `${latencyMs} ms`, error];
+  const told = details.filter((detail) => detail !== undefined).join(', ');
+  return `server ${server}${told === '' ? '' : ` (${told})`}, DNS ${dns}`;
 }

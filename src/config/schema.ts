@@ -39,6 +39,16 @@ const duration = z.pipe(
   z.pipe(z.transform(durationMs), z.number()),
 );
 
+/** A duration within bounds, where less would be a storm and more would be as good as never. */
+const durationFrom = (least: string, most: string) =>
+  z.pipe(
+    text(
+      `a duration from ${least} to ${most}`,
+      (v) => durationMs(v) >= durationMs(least) && durationMs(v) <= durationMs(most),
+    ),
+    z.pipe(z.transform(durationMs), z.number()),
+  );
+
 /** `5/10m` -> five in ten minutes. */
 const budget = z.pipe(
   text('a number of restarts per duration, such as 5/10m', (v) => {
@@ -250,6 +260,14 @@ const k3s = z.strictObject({
       settle: z.prefault(duration, '2s'),
       budget: z.prefault(budget, '5/10m'),
       maxDelay: z.prefault(duration, '10m'),
+    }),
+    {},
+  ),
+  probe: z.prefault(
+    z.strictObject({
+      calm: z.prefault(durationFrom('1s', '1h'), '60s'),
+      eager: z.prefault(durationFrom('1s', '1h'), '3s'),
+      deadline: z.prefault(durationFrom('100ms', '1m'), '2500ms'),
     }),
     {},
   ),

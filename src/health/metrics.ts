@@ -75,6 +75,23 @@ export function createMetrics(version: string, busConnections: () => number): Me
     'Starts and restarts of units that mooring asked for, since boot.',
     ['unit', 'reason'],
   );
+  const controllerAge = gauge(
+    'mooring_zerotier_controller_last_receive_age_seconds',
+    "Time since ZeroTier heard from the network's controller, which it does every 60 s.",
+    ['network_id'],
+  );
+  const server = gauge(
+    'mooring_k3s_server_reachable',
+    'Whether the k3s server answers through the link, and is the one that the token names: 1 or 0. None while it is not asked.',
+  );
+  const serverSeconds = gauge(
+    'mooring_k3s_server_probe_duration_seconds',
+    'Time of the newest answer of the k3s server, from connecting to its last byte.',
+  );
+  const homeDns = gauge(
+    'mooring_home_dns_reachable',
+    'Whether a DNS server of the link answers: 1 or 0. None while there is none to ask.',
+  );
   const node = gauge('mooring_node_info', 'What the cloud tells about the node.', [
     'provider',
     'region',
@@ -96,11 +113,13 @@ export function createMetrics(version: string, busConnections: () => number): Me
       passSeconds.observe(pass.durationMs / 1000);
       lastPass.setToCurrentTime();
       // What the memory counts outlives this process: such a counter is set anew each time.
-      for (const series of [flaps, outages, info, mtu, restarts, node]) series.reset();
+      for (const series of [flaps, outages, info, mtu, restarts, node, controllerAge]) series.reset();
       for (const network of document.networks) {
         const labels = { network_id: network.id };
         flaps.inc(labels, network.flaps);
         outages.inc(labels, network.outages);
+        if (network.controllerHeardSecondsAgo !== undefined)
+          controllerAge.set(labels, network.controllerHeardSecondsAgo);
         if (network.ifindex === undefined) continue;
         info.set({ ...labels, interface: network.device, ifindex: String(network.ifindex) }, 1);
         mtu.set(labels, network.mtuBytes ?? 0);
@@ -109,6 +128,11 @@ export function createMetrics(version: string, busConnections: () => number): Me
         const [unit = '', reason = ''] = key.split(' ');
         restarts.inc({ unit, reason }, count);
       }
+      // A gauge without labels comes back from its reset as 0, which would be an answer.
+      const { home } = document;
+      setOrDrop(server, home.server === 'unprobed' ? undefined : Number(home.server === 'reachable'));
+      setOrDrop(serverSeconds, home.latencyMs === undefined ? undefined : home.latencyMs / 1000);
+      setOrDrop(homeDns, home.dns === 'unasked' ? undefined : Number(home.dns === 'answers'));
       const { provider = 'none', region = '', zone = '', instanceType = '' } = document.cloud;
       node.set({ provider, region, zone, instance_type: instanceType }, 1);
     },
@@ -120,6 +144,12 @@ export function createMetrics(version: string, busConnections: () => number): Me
     },
     render: () => registry.metrics(),
   };
+}
+
+/** Sets a gauge without labels, or leaves it without a sample. */
+function setOrDrop(gauge: Gauge, value: number | undefined): void {
+  if (value === undefined) gauge.remove();
+  else gauge.set(value);
 }
 
 /** The process' own figures, read when they are asked for, so that nothing ticks in between. */

@@ -17,6 +17,8 @@ export interface PublishedNetwork {
   readonly addresses: readonly string[];
   readonly mtuBytes: number | undefined;
   readonly link: string;
+  /** How long ago ZeroTier heard from the network's controller; undefined where it never did, or nobody knows. */
+  readonly controllerHeardSecondsAgo: number | undefined;
   readonly flaps: number;
   readonly outages: number;
 }
@@ -35,6 +37,14 @@ export interface StatusDocument {
     readonly state: string;
     readonly nodeIp: string | undefined;
     readonly restarts: Readonly<Record<string, number>>;
+  };
+  /** What answers beyond the link, as of the newest question. */
+  readonly home: {
+    readonly server: string;
+    readonly trust: string | undefined;
+    readonly latencyMs: number | undefined;
+    readonly error: string | undefined;
+    readonly dns: string;
   };
   readonly ingress: { readonly state: string; readonly generation: string | undefined };
   readonly cloud: Readonly<Record<string, string>>;
@@ -68,6 +78,7 @@ export function statusDocument(
       nodeIp: result.nodeIp,
       restarts: restartsOf(result.memory),
     },
+    home: homeOf(world),
     ingress: {
       state: states[units.ingress]?.activeState ?? 'unknown',
       generation: world.ingress.servingGeneration,
@@ -96,8 +107,26 @@ function networkOf(id: string, result: Plan, world: World): PublishedNetwork {
     addresses: link?.addresses ?? [],
     mtuBytes: link?.mtuBytes,
     link: result.links[id]?.kind ?? 'unknown',
+    controllerHeardSecondsAgo: controllerAge(id, world),
     flaps: remembered?.flaps ?? 0,
     outages: remembered?.outages ?? 0,
+  };
+}
+
+/** The first ten digits of a network's id are its controller's address. */
+function controllerAge(id: string, { zerotier }: World): number | undefined {
+  if (zerotier.kind !== 'answered') return undefined;
+  const ageMs = zerotier.peers.find((peer) => peer.address === id.slice(0, 10))?.lastReceiveAgeMs;
+  return ageMs === undefined ? undefined : Math.round(ageMs / 1000);
+}
+
+function homeOf({ home: { server, dns } }: World): StatusDocument['home'] {
+  return {
+    server: server.kind,
+    trust: server.kind === 'reachable' ? server.trust : undefined,
+    latencyMs: server.kind === 'reachable' ? server.latencyMs : undefined,
+    error: server.kind === 'unreachable' || server.kind === 'untrusted' ? server.error : undefined,
+    dns: dns.kind,
   };
 }
 

@@ -15,6 +15,7 @@ import type { LinkDns } from '../../src/systems/resolved/types.ts';
 import { type Random, seeded } from '../support/random.ts';
 import { aConfig, at, device } from '../support/world.ts';
 import { VirtualClock } from './clock.ts';
+import { HomeModel } from './home.ts';
 import { Kernel } from './kernel.ts';
 import { UnitModel } from './units.ts';
 import { ZeroTierModel } from './zerotier.ts';
@@ -64,6 +65,7 @@ export class SimNode {
   readonly zerotier: ZeroTierModel;
   readonly k3s: UnitModel;
   readonly ingress: UnitModel;
+  readonly home: HomeModel;
   /** resolved's settings by ifindex. */
   readonly dns = new Map<number, LinkDns>();
   readonly trail: string[] = [];
@@ -126,6 +128,11 @@ export class SimNode {
       restartSecMs: 2_000,
       limit: 5,
     });
+    this.home = new HomeModel(this.clock, this.random, {
+      carries: () => this.zerotier.isGood(),
+      isServerUp: () => this.isServerUp,
+      changed: () => this.edge('home'),
+    });
     this.kernel.removed = (ifindex) => this.dns.delete(ifindex);
     this.kernel.changed = () => {
       this.changedMs = this.clock.nowMs;
@@ -172,6 +179,7 @@ export class SimNode {
     if (this.daemon?.isAlive === true) return;
     const loaded = this.saved === undefined ? undefined : parseMemory(JSON.parse(JSON.stringify(this.saved)));
     const kept = this.sabotage.load === undefined ? loaded : this.sabotage.load(loaded);
+    this.home.restart();
     const life = { end: new AbortController(), isAlive: true };
     const loop = new Loop(this.shell(life), kept ?? emptyMemory(this.clock.nowMs));
     this.daemon = Object.assign(life, { loop });
@@ -199,9 +207,11 @@ export class SimNode {
   isMoored(): boolean {
     const link = this.kernel.links.get(device);
     const dns = link === undefined ? undefined : this.dns.get(link.ifindex);
-    const ready = this.newest?.conditions.find((condition) => condition.type === 'Ready')?.status === 'true';
+    const isTrue = (type: string) =>
+      this.newest?.conditions.find((condition) => condition.type === type)?.status === 'true';
     return (
-      ready &&
+      isTrue('Ready') &&
+      isTrue('ServerReachable') &&
       this.zerotier.isGood() &&
       dns?.servers[0] === '10.45.0.1' &&
       this.k3s.active === 'active' &&
@@ -248,7 +258,7 @@ export class SimNode {
   private edge(reason: string): void {
     const { daemon } = this;
     if (daemon === undefined || this.sabotage.deaf === true) return;
-    if (reason !== 'link' && !this.isBusUp) return;
+    if (reason !== 'link' && reason !== 'home' && !this.isBusUp) return;
     this.clock.after(this.random.between(1, 4), () => {
       if (daemon.isAlive) daemon.loop.wake(reason);
     });
@@ -295,6 +305,7 @@ export class SimNode {
       },
       publish: async (result) => {
         this.newest = result;
+        this.home.aim(result.probe);
       },
       sleepUntil: (monoMs, signal) =>
         new Promise((resolve) => {
@@ -341,6 +352,7 @@ export class SimNode {
         servingGeneration: this.served,
       },
       cloud: { kind: 'none' },
+      home: this.home.read(),
     };
   }
 

@@ -25,6 +25,10 @@ export function look(overrides: Partial<World> = {}): { readonly result: Plan; r
   ];
   const bare = aWorld({
     units: units(),
+    home: {
+      server: { kind: 'reachable', trust: 'verified', latencyMs: 31, atMs: settledMs - 12_000 },
+      dns: { kind: 'answers' },
+    },
     dns: { kind: 'present', links: { 7: { ...link, domains } }, resolvConfMode: 'stub' },
     ingress: {
       installed: true,

@@ -44,7 +44,7 @@ export function zerotierAnswers(
     interfacePrefixBlacklist: [...aConfig().zerotier.interfacePrefixBlacklist],
     listeningOn: ['10.99.0.2/9993'],
     networks: [aNetwork()],
-    peers: [],
+    peers: [{ address: networkId.slice(0, 10), lastReceiveAgeMs: 23_000 }],
     ...overrides,
   };
 }
@@ -107,6 +107,7 @@ export function aWorld(overrides: Partial<World> = {}): World {
       servingGeneration: undefined,
     },
     cloud: { kind: 'none' },
+    home: { server: { kind: 'unprobed' }, dns: { kind: 'unasked' } },
     ...overrides,
   };
 }

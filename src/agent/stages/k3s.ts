@@ -30,7 +30,12 @@ export function budgetPolicy(input: Pick<StageInput, 'config'>): BudgetPolicy {
   return { count: budget.count, periodMs: budget.periodMs, maxDelayMs: maxDelay };
 }
 
-export function k3sStage(input: StageInput, links: Readonly<Record<string, LinkState>>): K3sResult {
+/** `server` is what is known of the k3s server, for the words about an agent that waits for it. */
+export function k3sStage(
+  input: StageInput,
+  links: Readonly<Record<string, LinkState>>,
+  server: Finding,
+): K3sResult {
   const { world, config } = input;
   const networkId = k3sNetwork(config);
   const link = links[networkId];
@@ -55,7 +60,7 @@ export function k3sStage(input: StageInput, links: Readonly<Record<string, LinkS
   }
   const unit = world.units.units[k3sUnit];
   const memory = noteBound(noted, unit, input);
-  const step = decide({ ...input, memory }, { unit, link, epoch, files: open });
+  const step = decide({ ...input, memory }, { unit, link, epoch, files: open, server });
   return {
     actions: [...files, ...step.actions],
     memory: step.memory,
@@ -185,13 +190,14 @@ interface Situation {
   readonly epoch: Epoch | undefined;
   /** What is still to be written. */
   readonly files: readonly Action[];
+  readonly server: Finding;
 }
 
 interface Step extends StageResult {
   readonly finding: Finding;
 }
 
-function decide(input: StageInput, { unit, link, epoch, files }: Situation): Step {
+function decide(input: StageInput, { unit, link, epoch, files, server }: Situation): Step {
   const stay = (finding: Finding, wakeAtMs?: number): Step => ({
     actions: [],
     memory: input.memory,
@@ -208,7 +214,7 @@ function decide(input: StageInput, { unit, link, epoch, files }: Situation): Ste
   }
   const runs = unit.activeState === 'active' || unit.activeState === 'reloading';
   const starts = unit.activeState === 'activating';
-  const state = unitFinding(unit, input.config.k3s.server);
+  const state = unitFinding(unit, input.config.k3s.server, server);
   if (unit.activeState === 'deactivating') return stay(state, input.now.monoMs + 1_000);
   if (input.world.k3s.token.kind === 'missing' && !runs) {
     return stay(
@@ -298,7 +304,7 @@ function startOrWait(
   return { actions: [], memory, wakeAtMs: atMs, finding };
 }
 
-function unitFinding(unit: UnitReading, server: string): Finding {
+function unitFinding(unit: UnitReading, url: string, server: Finding): Finding {
   const status = unit.statusText === '' ? '' : `: ${unit.statusText}`;
   switch (unit.activeState) {
     case 'active':
@@ -312,7 +318,7 @@ function unitFinding(unit: UnitReading, server: string): Finding {
           )
         : isFalse(
             'Joining',
-            `${k3sUnit} runs but has not joined ${server} yet${status}; is the server up, and the token right?`,
+            `${k3sUnit} runs but has not joined ${url} yet${status}; ${whyNotJoined(server)}`,
           );
     case 'failed':
       return isFalse('Failed', `${k3sUnit} failed (${unit.result}); see journalctl -u ${k3sUnit}`);
@@ -321,5 +327,19 @@ function unitFinding(unit: UnitReading, server: string): Finding {
         'NotRunning',
         `${k3sUnit} is ${unit.activeState}${unit.result === 'success' ? '' : ` (${unit.result})`}`,
       );
+  }
+}
+
+/** Where to look, by what is known of the server. */
+function whyNotJoined({ status, message }: Finding): string {
+  switch (status) {
+    case 'true':
+      return `the server answers: normal for some seconds; if it lasts, is the token right? journalctl -u ${k3sUnit}`;
+    case 'false':
+      return message;
+    case 'unknown':
+      return 'is the server up, and the token right?';
+    default:
+      return status satisfies never;
   }
 }

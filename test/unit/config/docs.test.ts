@@ -64,6 +64,9 @@ describe('docs/config.md', () => {
       ['5/10m', { count: 5, periodMs: 600_000 }],
     );
     assert.deepEqual([told('## `k3s`', 'maxDelay'), restart.maxDelay], ['10m', 600_000]);
+    assert.deepEqual([told('## `k3s`', 'calm'), config.k3s.probe.calm], ['60s', 60_000]);
+    assert.deepEqual([told('## `k3s`', 'eager'), config.k3s.probe.eager], ['3s', 3_000]);
+    assert.deepEqual([told('## `k3s`', 'deadline'), config.k3s.probe.deadline], ['2500ms', 2_500]);
     assert.equal(told('## `node`', 'externalIp'), config.node.externalIp);
     assert.equal(told('## `node`', 'cloud'), config.node.cloud);
     assert.equal(told('## `health`', 'listen'), `[${config.health.listen.join(', ')}]`);

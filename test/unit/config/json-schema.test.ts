@@ -25,6 +25,7 @@ describe('the JSON Schema', () => {
       ['zerotier.networks[].', ['zerotier', 'networks', 0]],
       ['k3s.', ['k3s']],
       ['k3s.restart.', ['k3s', 'restart']],
+      ['k3s.probe.', ['k3s', 'probe']],
       ['ingress[].', ['ingress', 0]],
       ['node.', ['node']],
       ['health.', ['health']],

@@ -130,6 +130,23 @@ describe('the metrics', () => {
     assert.equal(sampleOf(families, 'mooring_passes_total'), 3);
   });
 
+  test('tell what answers beyond the link, and nothing where nobody was asked', async () => {
+    const fine = await rendered({});
+    assert.equal(sampleOf(fine, 'mooring_k3s_server_reachable'), 1);
+    assert.equal(sampleOf(fine, 'mooring_k3s_server_probe_duration_seconds'), 0.031);
+    assert.equal(sampleOf(fine, 'mooring_home_dns_reachable'), 1);
+    const age = 'mooring_zerotier_controller_last_receive_age_seconds';
+    assert.equal(sampleOf(fine, age, `network_id="${networkId}"`), 23);
+    const away = { kind: 'unreachable', stage: 'connect', error: '', heard: false, sinceMs: 0 } as const;
+    const cut = await rendered({}, { home: { server: away, dns: { kind: 'silent', sinceMs: 0 } } });
+    assert.equal(sampleOf(cut, 'mooring_k3s_server_reachable'), 0);
+    assert.equal(sampleOf(cut, 'mooring_home_dns_reachable'), 0);
+    assert.deepEqual(cut.get('mooring_k3s_server_probe_duration_seconds')?.samples, []);
+    const unasked = await rendered({}, { home: { server: { kind: 'unprobed' }, dns: { kind: 'unasked' } } });
+    for (const name of ['mooring_k3s_server_reachable', 'mooring_home_dns_reachable'])
+      assert.deepEqual(unasked.get(name)?.samples, [], name);
+  });
+
   test('drop the series of what is gone', async () => {
     const families = await rendered({}, { links: {} });
     assert.deepEqual(families.get('mooring_interface_info')?.samples, []);

@@ -20,6 +20,7 @@ describe('the status document', () => {
         addresses: ['10.45.0.7/24'],
         mtuBytes: 2800,
         link: 'ready',
+        controllerHeardSecondsAgo: 23,
         flaps: 0,
         outages: 0,
       },
