@@ -7,11 +7,12 @@
  */
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
+import type { SecureContext } from 'node:tls';
 import { codeOf, messageOf, SystemError } from '../error.ts';
 import { readFileBytes } from '../files/atomic.ts';
 import { readSecret } from '../files/secret.ts';
 import { caHash, tokenCaHash } from './ca-hash.ts';
-import { getOverTls, ProbeError, type TlsAnswer } from './tls-get.ts';
+import { getOverTls, judgeOf, ProbeError, type TlsAnswer } from './tls-get.ts';
 import type { ServerReading } from './types.ts';
 
 export interface ServerOptions {
@@ -40,7 +41,9 @@ export function createAskServer(options: ServerOptions): AskServer {
   const host = url.hostname.replace(/^\[|\]$/g, '');
   const port = url.port === '' ? 443 : Number(url.port);
   /** The CAs that stood for this hash. */
-  let anchors: { readonly hash: string; readonly ca: string } | undefined;
+  let anchors: { readonly hash: string; readonly judge: SecureContext } | undefined;
+  /** Trusts nobody. */
+  let nobody: SecureContext | undefined;
   /** A look-up cannot be ended; while one hangs there is no second, which would take another thread. */
   let lookingUp: Promise<readonly Address[]> | undefined;
 
@@ -63,36 +66,38 @@ export function createAskServer(options: ServerOptions): AskServer {
   async function ask(signal: AbortSignal): Promise<ServerAnswer> {
     const wanted = await wantedHash(options.tokenPath);
     const addresses = await addressesOf(signal);
-    const get = (path: string, ca: readonly string[], maxBytes: number) =>
-      getOverTls({ host, port, addresses, path, ca, maxBytes, signal });
-    const ping = async (ca: readonly string[]) => {
+    nobody ??= judgeOf([]);
+    const get = (path: string, judge: SecureContext, maxBytes: number) =>
+      getOverTls({ host, port, addresses, path, judge, maxBytes, signal });
+    const ping = async (judge: SecureContext) => {
       const startedMs = performance.now();
-      const answer = await get('/ping', ca, maxPongBytes);
+      const answer = await get('/ping', judge, maxPongBytes);
       return { answer, latencyMs: Math.round(performance.now() - startedMs) };
     };
     if (wanted.kind !== 'hash') {
-      const { answer, latencyMs } = await ping([]);
+      const { answer, latencyMs } = await ping(nobody);
       needPong(answer);
       return { kind: 'reachable', trust: wanted.kind, latencyMs };
     }
     if (anchors?.hash === wanted.hash) {
-      const { answer, latencyMs } = await ping([anchors.ca]);
+      const { answer, latencyMs } = await ping(anchors.judge);
       if (answer.distrust === undefined) {
         needPong(answer);
         return { kind: 'reachable', trust: 'verified', latencyMs };
       }
     }
     anchors = undefined;
-    const bundle = needStatus(await get('/cacerts', [], maxBundleBytes), '/cacerts');
+    const bundle = needStatus(await get('/cacerts', nobody, maxBundleBytes), '/cacerts');
     const isNamed = caHash(bundle) === wanted.hash;
     const ca = isNamed ? bundle.toString('latin1') : await hostBundle(options.hostBundle);
-    const { answer, latencyMs } = await ping(ca === undefined ? [] : [ca]);
+    const judge = judgeBy(ca) ?? nobody;
+    const { answer, latencyMs } = await ping(judge);
     if (answer.distrust !== undefined)
       return isNamed
         ? { kind: 'untrusted', reason: 'certificate', error: answer.distrust }
         : { kind: 'untrusted', reason: 'ca', error: 'its CA is not the one that the token names' };
     needPong(answer);
-    if (ca !== undefined) anchors = { hash: wanted.hash, ca };
+    anchors = { hash: wanted.hash, judge };
     return { kind: 'reachable', trust: 'verified', latencyMs };
   }
 
@@ -145,6 +150,15 @@ function needStatus(answer: TlsAnswer, path: string): Buffer {
 function needPong(answer: TlsAnswer): void {
   if (needStatus(answer, '/ping').toString('latin1').trim() === 'pong') return;
   throw new ProbeError('http', 'it answers /ping with something else than k3s does', true);
+}
+
+/** Undefined where there is none, or it is damaged. */
+function judgeBy(ca: string | undefined): SecureContext | undefined {
+  try {
+    return ca === undefined ? undefined : judgeOf([ca]);
+  } catch {
+    return undefined;
+  }
 }
 
 /** What this host trusts; undefined where there is no such file. */

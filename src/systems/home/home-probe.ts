@@ -108,7 +108,13 @@ export function createHomeProbe(options: HomeProbeOptions): HomeWatch {
       turned = new AbortController();
       const signal = AbortSignal.any([ending.signal, turned.signal]);
       await sleep(Math.min(longMs, pauseMs()), undefined, { ref: false, signal }).catch(() => undefined);
-      if (!signal.aborted) await round();
+      if (signal.aborted) continue;
+      try {
+        await round();
+      } catch (error) {
+        log('error', `home: a question failed, which is a fault in mooring: ${messageOf(error)}`);
+        take(nothing);
+      }
     }
   }
 
@@ -128,9 +134,7 @@ export function createHomeProbe(options: HomeProbeOptions): HomeWatch {
       turned.abort();
     },
     start() {
-      asking = keepAsking().catch((error: unknown) => {
-        log('error', `home: stopped asking, which is a fault in mooring: ${messageOf(error)}`);
-      });
+      asking = keepAsking();
     },
     async close() {
       ending.abort();

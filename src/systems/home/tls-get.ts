@@ -5,7 +5,7 @@
  * credential, and no certificate of this node, is sent; the connection ends with the answer.
  */
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { connect as connectTls, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import request from 'undici/lib/api/api-request.js';
 import Agent from 'undici/lib/dispatcher/agent.js';
 import { codeOf, messageOf } from '../error.ts';
@@ -17,8 +17,8 @@ export interface TlsQuestion {
   /** Where `host` is; tried one after the other. */
   readonly addresses: readonly { readonly address: string; readonly family: number }[];
   readonly path: string;
-  /** PEM text of the CAs to judge the certificate by. */
-  readonly ca: readonly string[];
+  /** Whom to judge the certificate by. */
+  readonly judge: SecureContext;
   readonly maxBytes: number;
   readonly signal: AbortSignal;
 }
@@ -26,7 +26,7 @@ export interface TlsQuestion {
 export interface TlsAnswer {
   readonly status: number;
   readonly body: Buffer;
-  /** Why the certificate is not valid by `ca`; undefined where it is. */
+  /** Why the certificate is not valid by `judge`; undefined where it is. */
   readonly distrust: string | undefined;
 }
 
@@ -61,6 +61,13 @@ function causeOf(error: unknown): string {
   if (error instanceof Error && error.name === 'HTTPParserError') return 'its answer is no HTTP';
   const code = codeOf(error) ?? '';
   return causes[code] ?? (code.startsWith('ERR_SSL') ? 'it does not speak TLS' : messageOf(error));
+}
+
+/** Judges by these CAs, in PEM. To be kept: it holds much memory outside of the heap. Throws where one is damaged. */
+export function judgeOf(ca: readonly string[]): SecureContext {
+  // An empty list keeps Node.js from loading the hundred and more roots that it brings along. And as for k3s, every CA of
+  // the bundle is one to end at, whether or not it is a root.
+  return createSecureContext({ ca: [...ca], allowPartialTrustChain: true });
 }
 
 /** What comes after the question has ended is of no interest. */
@@ -133,14 +140,11 @@ function openTcp({ host, port, addresses }: TlsQuestion): Socket {
   });
 }
 
-function openTls({ host, ca }: TlsQuestion, socket: Socket): TLSSocket {
+function openTls({ host, judge }: TlsQuestion, socket: Socket): TLSSocket {
   return connectTls({
     socket,
     host,
-    // An empty list keeps Node.js from loading the hundred and more roots that it brings along.
-    ca: [...ca],
-    // As k3s does: every CA of the bundle is one to end at, whether or not it is a root.
-    allowPartialTrustChain: true,
+    secureContext: judge,
     rejectUnauthorized: false,
     ALPNProtocols: ['http/1.1'],
     ...(isIP(host) === 0 ? { servername: host } : {}),

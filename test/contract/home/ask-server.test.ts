@@ -144,6 +144,14 @@ describe('the question to the k3s server', () => {
     assert.equal(brief(await asker(publicServer.url, { hostBundle })(never)), 'reachable verified');
   });
 
+  test('takes a damaged bundle of this host for none', bounded, async () => {
+    const wrong = await serve(k3s(''), identity('k3s', otherCa, 'IP:127.0.0.1'));
+    await token(sha256(ca.cert));
+    const hostBundle = join(folder, 'damaged');
+    await writeFile(hostBundle, otherCa.cert.replace(/\n.{10}/, '\nAAAAAAAAAA'));
+    assert.match(brief(await asker(wrong.url, { hostBundle })(never)), /^untrusted ca/);
+  });
+
   test('says that nothing was checked where the token has no hash, or cannot be read', bounded, async () => {
     const home = await serve(k3s(otherCa.cert));
     for (const text of [secret, `K10::server:${secret}`, 'abcdef.0123456789abcdef'])
