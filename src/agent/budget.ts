@@ -3,11 +3,19 @@
  * In any window of `periodMs` at most `count` restarts come from the full bucket plus `count` from its refill.
  */
 
+import type { Config } from '../config/schema.ts';
+
 /** Limits, from the config. */
 export interface BudgetPolicy {
   readonly count: number;
   readonly periodMs: number;
   readonly maxDelayMs: number;
+}
+
+/** The budget of every unit that mooring starts, from the config. */
+export function budgetPolicy({ config }: { readonly config: Config }): BudgetPolicy {
+  const { budget, maxDelay } = config.k3s.restart;
+  return { count: budget.count, periodMs: budget.periodMs, maxDelayMs: maxDelay };
 }
 
 /** What is remembered. */

@@ -14,10 +14,10 @@ import type { Now } from '../systems/clock.ts';
 import type { Log } from '../systems/log.ts';
 import type { LinksReading } from '../systems/netlink/types.ts';
 import { type Action, describeAction, type Outcome, type StageName, stageNames } from './actions.ts';
+import { budgetPolicy } from './budget.ts';
 import type { Condition } from './conditions.ts';
 import { begun, ended, type Memory } from './memory.ts';
 import { type Plan, plan } from './plan.ts';
-import { budgetPolicy } from './stages/k3s.ts';
 import { newDeviceDns } from './stages/new-device-dns.ts';
 import type { World } from './world.ts';
 

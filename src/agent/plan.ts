@@ -4,9 +4,11 @@ import type { Action, StageName } from './actions.ts';
 import { type Condition, conditionsOf, type Finding, type Findings, notMeasured } from './conditions.ts';
 import type { Memory } from './memory.ts';
 import { cloudFinding, lastingReading } from './stages/cloud.ts';
+import { contained } from './stages/contained.ts';
 import { dnsStage } from './stages/dns.ts';
 import { ingressStage } from './stages/ingress.ts';
-import { k3sNetwork, k3sStage, nodeIp } from './stages/k3s.ts';
+import { k3sStage } from './stages/k3s.ts';
+import { k3sNetwork, nodeIp } from './stages/k3s-wanted.ts';
 import { type LinkState, linkStage } from './stages/link.ts';
 import { serverStage } from './stages/server.ts';
 import { earliest, isFalse, isTrue, isUnknown, type StageInput } from './stages/stage.ts';
@@ -43,10 +45,28 @@ export function plan(seen: StageInput, random: number): Plan {
   };
   const zerotier = zerotierStage(input);
   const link = linkStage({ ...input, memory: zerotier.memory });
-  const dns = dnsStage({ ...input, memory: link.memory });
+  const dns = contained(
+    'dns',
+    link.memory,
+    input,
+    (found) => ({ findings: { DnsConfigured: found } }),
+    () => dnsStage({ ...input, memory: link.memory }),
+  );
   const server = serverStage(input, link.links);
-  const k3s = k3sStage({ ...input, memory: dns.memory }, link.links, server.findings.ServerReachable);
-  const ingress = ingressStage({ ...input, memory: k3s.memory });
+  const k3s = contained(
+    'k3s',
+    dns.memory,
+    input,
+    (found) => ({ findings: { K3sInstalled: found, K3sRunning: found } }),
+    () => k3sStage({ ...input, memory: dns.memory }, link.links, server.findings.ServerReachable),
+  );
+  const ingress = contained(
+    'ingress',
+    k3s.memory,
+    input,
+    (found) => ({ findings: { IngressRunning: found } }),
+    () => ingressStage({ ...input, memory: k3s.memory }),
+  );
   const findings: Findings = {
     ConfigAccepted: configFinding(input.world.configState),
     ...zerotier.findings,

@@ -7,12 +7,11 @@ import type { NetworkConfig } from '../../config/schema.ts';
 import type { DnsDomain, LinkDns } from '../../systems/resolved/types.ts';
 import { type Action, actionKey } from '../actions.ts';
 import { mayTry } from '../attempts.ts';
-import { fullBudget, nextAllowedMs } from '../budget.ts';
+import { budgetPolicy, fullBudget, nextAllowedMs } from '../budget.ts';
 import type { Finding } from '../conditions.ts';
 import { cleared, type Memory, type RememberedNetwork, without } from '../memory.ts';
 import { reverseZones } from '../reverse-zones.ts';
 import { resolvedUnit } from '../world.ts';
-import { budgetPolicy } from './k3s.ts';
 import { earliest, isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
 
 const missingResolved =

@@ -6,12 +6,11 @@
 import type { UnitReading } from '../../systems/systemd/types.ts';
 import { type Action, actionKey } from '../actions.ts';
 import { type Attempt, mayTry } from '../attempts.ts';
-import { fullBudget, nextAllowedMs } from '../budget.ts';
+import { budgetPolicy, fullBudget, nextAllowedMs } from '../budget.ts';
 import type { Finding } from '../conditions.ts';
 import { cleared, type Memory, takeOverRefused, without } from '../memory.ts';
 import { renderNginxConf } from '../render/nginx-conf.ts';
 import { ingressUnit } from '../world.ts';
-import { budgetPolicy } from './k3s.ts';
 import { isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
 
 type Result = StageResult & { readonly findings: { readonly IngressRunning: Finding } };

@@ -2,32 +2,22 @@
  * Stage `k3s`: the agent's config is written, its unit runs, and it runs under the current epoch. It is started only
  * on a settled link that carries its address, and never stopped because something else is away.
  */
-import type { Config } from '../../config/schema.ts';
 import type { UnitReading } from '../../systems/systemd/types.ts';
 import { type Action, actionKey, type RestartReason } from '../actions.ts';
 import { mayTry } from '../attempts.ts';
-import { type BudgetPolicy, fullBudget, nextAllowedMs, spent } from '../budget.ts';
+import { budgetPolicy, fullBudget, nextAllowedMs } from '../budget.ts';
 import type { Finding } from '../conditions.ts';
-import { type Epoch, epochDifference, sameEpoch } from '../epoch.ts';
+import { type Epoch, epochDifference } from '../epoch.ts';
 import { cleared, type Memory } from '../memory.ts';
-import { renderK3sConfig } from '../render/k3s-config.ts';
 import { k3sUnit } from '../world.ts';
-import { cloudPatienceMs, externalIps, factLabels } from './cloud.ts';
+import { cloudPatienceMs } from './cloud.ts';
+import { noteBound, noteSeen, seenEpoch, wantedEpoch } from './k3s-epoch.ts';
+import { isNodeName, k3sNetwork, wantedConfig, wantedNodeName } from './k3s-wanted.ts';
 import type { LinkState } from './link.ts';
 import { earliest, isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
 
-/** The epoch of a run that began before anything that is remembered: equal to no other, so it will be restarted. */
-const nothingSeen: Epoch = { ifindex: 0, addresses: [], config: '', binary: '', outages: 0 };
-
 export interface K3sResult extends StageResult {
   readonly findings: { readonly K3sInstalled: Finding; readonly K3sRunning: Finding };
-}
-
-type ReadyLink = Extract<LinkState, { kind: 'ready' }>;
-
-export function budgetPolicy(input: Pick<StageInput, 'config'>): BudgetPolicy {
-  const { budget, maxDelay } = input.config.k3s.restart;
-  return { count: budget.count, periodMs: budget.periodMs, maxDelayMs: maxDelay };
 }
 
 /** `server` is what is known of the k3s server, for the words about an agent that waits for it. */
@@ -41,7 +31,7 @@ export function k3sStage(
   const link = links[networkId];
   const wanted = link?.kind === 'ready' ? wantedConfig(input, link) : undefined;
   const epoch =
-    link?.kind === 'ready' && wanted !== undefined ? epochOf(input, networkId, link, wanted) : undefined;
+    link?.kind === 'ready' && wanted !== undefined ? wantedEpoch(input, networkId, link, wanted) : undefined;
   const installed =
     world.k3s.binary === undefined
       ? isFalse(
@@ -69,65 +59,6 @@ export function k3sStage(
   };
 }
 
-/** The one address that the node has in the cluster, IPv4 before IPv6; undefined while the link is not ready. */
-export function nodeIp(link: LinkState | undefined): string | undefined {
-  if (link?.kind !== 'ready') return undefined;
-  const plain = link.addresses.map((address) => address.split('/')[0] ?? '');
-  return plain.find((address) => !address.includes(':')) ?? plain[0];
-}
-
-/** The network whose link k3s is bound to. */
-export function k3sNetwork({ k3s, zerotier }: Config): string {
-  return k3s.network ?? zerotier.networks[0]?.id ?? '';
-}
-
-function wantedConfig(input: StageInput, link: ReadyLink): string {
-  const { config, world } = input;
-  const address = nodeIp(link);
-  return renderK3sConfig({
-    k3s: config.k3s,
-    nodeIps: address === undefined ? [] : [address],
-    iface: link.link.name,
-    externalIps: externalIps(config.node.externalIp, world.cloud),
-    nodeName: config.k3s.nodeName === 'auto' ? autoName(input) : config.k3s.nodeName,
-    labels: { ...factLabels(world.cloud), ...config.k3s.labels },
-  });
-}
-
-/** The host name, kept from k3s' first start to the next boot: under another name it would be another node of the cluster. */
-function autoName({ memory, world }: StageInput): string {
-  return memory.nodeName ?? world.hostname.toLowerCase();
-}
-
-function epochOf(input: StageInput, networkId: string, link: ReadyLink, config: string): Epoch {
-  return {
-    ifindex: link.link.ifindex,
-    addresses: link.addresses,
-    config,
-    binary: input.world.k3s.binary ?? '',
-    outages: input.memory.links[networkId]?.outages ?? 0,
-  };
-}
-
-/**
- * What a k3s that starts at this moment takes over, by the kernel and the disk alone: whether ZeroTier answers makes no
- * difference to it. Undefined without a device, on which none can start.
- */
-function seenEpoch(input: StageInput, networkId: string, link: LinkState | undefined): Epoch | undefined {
-  const device = link?.link;
-  if (device === undefined) return undefined;
-  const { config } = input.world.k3s;
-  const assigned = input.memory.networks[networkId]?.assignedAddresses ?? [];
-  return {
-    ifindex: device.ifindex,
-    // The addresses of a device that is down do not show, and stay on it.
-    addresses: device.up ? assigned.filter((address) => device.addresses.includes(address)) : assigned,
-    config: config.kind === 'present' ? config.text : '',
-    binary: input.world.k3s.binary ?? '',
-    outages: input.memory.links[networkId]?.outages ?? 0,
-  };
-}
-
 /** Files that differ from what they should be. */
 function openFiles(input: StageInput, wanted: string | undefined): readonly Action[] {
   const { k3s } = input.world;
@@ -143,45 +74,6 @@ function writtenKeys(open: readonly Action[], wanted: string | undefined): reado
   const isOpen = (verb: Action['do']) => open.some((action) => action.do === verb);
   const config = wanted === undefined || isOpen('k3s.write-config') ? [] : ['k3s.write-config'];
   return isOpen('k3s.copy-token') ? config : [...config, 'k3s.copy-token'];
-}
-
-/** How many changes back it is known what a k3s that started then took over. */
-const seenKept = 8;
-
-/** Notes since when a k3s that starts would take over what it would take over now. */
-function noteSeen(memory: Memory, epoch: Epoch | undefined, nowMs: number): Memory {
-  const newest = memory.seen.at(-1);
-  if (epoch === undefined || (newest !== undefined && sameEpoch(newest.epoch, epoch))) return memory;
-  // The first that is ever seen has been so for as long as anybody knows.
-  const sinceMs = newest === undefined ? 0 : nowMs;
-  return { ...memory, seen: [...memory.seen, { epoch, sinceMs }].slice(-seenKept) };
-}
-
-/**
- * Notes under what the running k3s was started, whoever started it: what was seen last before its start. Where mooring's
- * memory is gone, that is the current link, and the config that is on disk.
- */
-function noteBound(memory: Memory, unit: UnitReading | undefined, input: StageInput): Memory {
-  if (unit === undefined || unit.invocationId === '') return memory;
-  if (!['active', 'activating'].includes(unit.activeState)) return memory;
-  // While ExecCondition= and ExecStartPre= run, the time of the start is that of the former run, or none.
-  if (unit.mainPid === 0) return memory;
-  const { invocationId, startedMs } = unit;
-  if (memory.bound?.invocationId === invocationId) return memory;
-  const seen = memory.seen.findLast((candidate) => candidate.sinceMs <= startedMs);
-  const bound = { invocationId, startedMs, epoch: seen?.epoch ?? nothingSeen };
-  return { ...memory, bound, nodeName: autoName(input), budgets: budgetsAfter(memory, input) };
-}
-
-/** A run that mooring did not ask for counts against the budget as well. */
-function budgetsAfter(memory: Memory, input: StageInput): Memory['budgets'] {
-  const { bound, budgets } = memory;
-  if (bound === undefined) return budgets;
-  const asked = [memory.attempts[`unit.start:${k3sUnit}`], memory.attempts[`unit.restart:${k3sUnit}`]];
-  if (asked.some((attempt) => attempt !== undefined && attempt.lastMs >= bound.startedMs)) return budgets;
-  const policy = budgetPolicy(input);
-  const nowMs = input.now.monoMs;
-  return { ...budgets, [k3sUnit]: spent(budgets[k3sUnit] ?? fullBudget(policy, nowMs), policy, nowMs) };
 }
 
 interface Situation {
@@ -222,6 +114,8 @@ function decide(input: StageInput, { unit, link, epoch, files, server }: Situati
       input.now.monoMs + 5_000,
     );
   }
+  const name = wantedNodeName(input);
+  if (!isNodeName(name) && !runs) return stay(isFalse('NodeNameUnusable', nameAdvice(name)));
   if (input.world.k3s.binary === undefined)
     return stay(runs ? state : isFalse('BinaryMissing', 'k3s is not installed'));
   if (link?.kind !== 'ready' || epoch === undefined) {
@@ -237,6 +131,12 @@ function decide(input: StageInput, { unit, link, epoch, files, server }: Situati
   if (files.length > 0) return stay(writing(input, files, runs || starts ? state : undefined));
   if (!link.settled)
     return stay(runs || starts ? state : isFalse('Settling', 'the link is ready; waiting for it to settle'));
+  const steadyMs = (input.memory.seen.at(-1)?.sinceMs ?? 0) + input.config.k3s.restart.settle;
+  if (input.now.monoMs < steadyMs)
+    return stay(
+      runs || starts ? state : isFalse('Settling', 'what k3s takes over has just changed'),
+      steadyMs,
+    );
   if (waitsForCloud(input, runs || starts)) {
     return stay(
       isFalse('WaitingForCloud', 'waiting for the cloud to tell the external address'),
@@ -244,6 +144,11 @@ function decide(input: StageInput, { unit, link, epoch, files, server }: Situati
     );
   }
   return startOrWait(input, runs || starts ? 'unit.restart' : 'unit.start', reason, state);
+}
+
+function nameAdvice(name: string): string {
+  const shown = JSON.stringify(name);
+  return `the host name ${shown} cannot be a node's name in the cluster: set k3s.nodeName, or hostnamectl set-hostname, then systemctl restart mooring`;
 }
 
 /** Nothing is started or restarted under files that could not be written, and that is told. */

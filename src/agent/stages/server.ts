@@ -4,7 +4,7 @@
  */
 import type { ProbeAim, ServerReading } from '../../systems/home/types.ts';
 import type { Finding } from '../conditions.ts';
-import { k3sNetwork } from './k3s.ts';
+import { k3sNetwork } from './k3s-wanted.ts';
 import type { LinkState } from './link.ts';
 import { isFalse, isTrue, isUnknown, type StageInput } from './stage.ts';
 

@@ -258,6 +258,31 @@ describe('the k3s stage', () => {
     assert.ok(result.wakeAtMs > settledMs);
   });
 
+  test('waits until a binary that is being copied has stopped changing', () => {
+    const bound = boundMemory();
+    const copied = (size: number): Partial<World> => ({
+      k3s: { ...written(text), binary: `${size}:1:1` },
+      units: running,
+    });
+    const ask = (size: number, ms: number, memory: Memory) =>
+      plan({ config: aConfig(), world: aWorld(copied(size)), memory, now: at(settledMs + ms) }, 0.5);
+    const half = ask(100, 1_000, bound);
+    const more = ask(200, 2_500, half.memory);
+    assert.deepEqual(more.actions.k3s, []);
+    assert.deepEqual(ask(200, 4_000, more.memory).actions.k3s, []);
+    assert.deepEqual(ask(200, 4_500, more.memory).actions.k3s, [
+      { do: 'unit.restart', unit: k3sUnit, reason: 'binary' },
+    ]);
+  });
+
+  for (const hostname of ['localhost', 'my_vm', '-x', `${'a'.repeat(64)}`]) {
+    test(`does not start under the host name ${hostname.slice(0, 12)}, which no cluster takes`, () => {
+      const result = settled({ k3s: written(text), units: stopped, hostname });
+      assert.equal(finding(result)?.reason, 'NodeNameUnusable');
+      assert.ok(result.actions.k3s.every((action) => action.do === 'k3s.write-config'));
+    });
+  }
+
   test('does not queue a second job right after the first', () => {
     const world: Partial<World> = { k3s: written(text), units: stopped };
     const memory: Memory = {

@@ -1,56 +1,39 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { ConditionType } from '../../../src/agent/conditions.ts';
 import { plan } from '../../../src/agent/plan.ts';
-import type { World } from '../../../src/agent/world.ts';
-import {
-  aConfig,
-  aLink,
-  aMemory,
-  aNetwork,
-  at,
-  aWorld,
-  device,
-  networkId,
-  zerotierAnswers,
-} from '../../support/world.ts';
+import { aConfig, aMemory, at, aWorld } from '../../support/world.ts';
 
-const addressesOf = (links: World['links']) =>
-  plan({ config: aConfig(), world: aWorld({ links }), memory: aMemory(), now: at(100_000) }, 0.5)
-    .zerotierAddresses;
+const of = (result: ReturnType<typeof plan>, type: ConditionType) =>
+  result.conditions.find((condition) => condition.type === type);
 
-describe("the health server's ZeroTier addresses", () => {
-  test('are those that the device carries, whatever ZeroTier assigned', () => {
-    assert.deepEqual(addressesOf({ [device]: aLink({ addresses: ['10.45.0.9/24', 'fd00::9/64'] }) }), [
-      '10.45.0.9',
-      'fd00::9',
-    ]);
+describe('the plan', () => {
+  test('of a stage with a fault is none, and the other stages go on', () => {
+    const config = aConfig({ ingress: [{ name: 'http', listen: 80, upstreams: ['127.0.0.1:1'] }] });
+    const [entry] = config.ingress;
+    assert.ok(entry);
+    const broken = { ...config, ingress: [{ ...entry, listen: Number.NaN }] };
+    const result = plan({ config: broken, world: aWorld(), memory: aMemory(), now: at(5_000) }, 0.5);
+    assert.equal(of(result, 'IngressRunning')?.reason, 'Fault');
+    assert.match(of(result, 'IngressRunning')?.message ?? '', /stage ingress.*NaN|stage ingress.*port/);
+    assert.equal(of(result, 'Ready')?.status, 'false');
+    assert.deepEqual(result.actions.ingress, []);
+    assert.equal(result.actions.dns[0]?.do, 'dns.set');
+    assert.equal(of(result, 'LinkReady')?.status, 'true');
   });
 
-  test('stay while the device is gone, or is back without showing any, so that nothing is unbound in a flap', () => {
-    assert.deepEqual(addressesOf({}), ['10.45.0.7']);
-    assert.deepEqual(addressesOf({ [device]: aLink({ up: false, addresses: [] }) }), ['10.45.0.7']);
-  });
-});
-
-describe("the node's address in the cluster", () => {
-  test('is the IPv4 address of the link that k3s is bound to, whatever other networks carry', () => {
-    const other = { id: '8056c2e21c000002', portDeviceName: 'ztother', assignedAddresses: ['10.1.0.7/24'] };
-    const assigned = ['10.45.0.7/24', 'fd00::7/64'];
-    const world = aWorld({
-      zerotier: zerotierAnswers({
-        networks: [aNetwork({ assignedAddresses: assigned }), aNetwork(other)],
-      }),
-      links: {
-        [device]: aLink({ addresses: assigned }),
-        ztother: aLink({ name: 'ztother', ifindex: 8, addresses: ['10.1.0.7/24'] }),
-      },
-    });
-    const networks = [{ id: other.id }, { id: networkId }];
-    const { k3s } = aConfig();
-    const config = aConfig({ zerotier: { networks } });
-    const bound = { ...config, k3s: { ...k3s, network: networkId } };
-    const result = plan({ config: bound, world, memory: aMemory(), now: at(100_000) }, 0.5);
-    assert.deepEqual(result.readyAddresses, ['10.1.0.7', '10.45.0.7', 'fd00::7']);
-    assert.equal(result.nodeIp, '10.45.0.7');
+  test('spreads the calm wake-ups of many nodes', () => {
+    const ask = (random: number) =>
+      plan(
+        {
+          config: aConfig(),
+          world: aWorld({ configState: { kind: 'accepted' } }),
+          memory: aMemory(),
+          now: at(0),
+        },
+        random,
+      );
+    assert.ok(ask(0).wakeAtMs <= ask(0.99).wakeAtMs);
+    assert.ok(ask(0.99).wakeAtMs <= 22_000);
   });
 });

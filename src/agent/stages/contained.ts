@@ -1,0 +1,25 @@
+/** Each stage fails on its own: a fault in one, which is a bug, is told and takes no other stage with it. */
+import type { StageName } from '../actions.ts';
+import type { Finding } from '../conditions.ts';
+import type { Memory } from '../memory.ts';
+import { isUnknown, type StageInput, type StageResult } from './stage.ts';
+
+/** How long a stage with a fault is left alone. */
+const faultPauseMs = 10_000;
+
+/** Runs a stage; `findings` makes its findings of one that tells the fault. */
+export function contained<F>(
+  name: StageName,
+  memory: Memory,
+  { now }: StageInput,
+  findings: (found: Finding) => { findings: F },
+  run: () => StageResult & { readonly findings: F },
+): StageResult & { readonly findings: F } {
+  try {
+    return run();
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    const found = isUnknown('Fault', `a fault in mooring's stage ${name}, please report it: ${why}`);
+    return { actions: [], memory, wakeAtMs: now.monoMs + faultPauseMs, ...findings(found) };
+  }
+}
