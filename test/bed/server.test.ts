@@ -77,6 +77,17 @@ describe('while the k3s server', () => {
       await nothingRestarted();
     });
 
+  test('is silent together with all of home, that is told as such, though the link is still called fine', async () => {
+    await bed.cut();
+    assert.match((await bed.node.tryRun(ping)).stderr, /timed out|Could not resolve/);
+    await waitForReason('HomeSilent');
+    assert.equal(await metric('mooring_home_dns_reachable'), '0');
+    await nothingRestarted();
+    await bed.heal();
+    await waitForReason('Verified');
+    await nothingRestarted();
+  });
+
   test('is not the one that the token names, that is told, and its token is not given to it', async () => {
     const token = await bed.node.run(['cat', tokenFile]);
     assert.match(token, /^K10[0-9a-f]{64}::/);
