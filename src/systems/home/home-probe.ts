@@ -49,6 +49,28 @@ export function roundDelayMs(
   return Math.min(Math.max(calmMs, eagerMs), eagerMs * 1.5 ** Math.max(0, doubts - eagerRounds));
 }
 
+/** Where the watch stands between two rounds. */
+export interface WatchState {
+  readonly pace: 'calm' | 'eager';
+  /** No round has begun on this link yet. */
+  readonly isNew: boolean;
+  /** The newest round lost something that the next one is to confirm. */
+  readonly isShaken: boolean;
+  readonly doubts: number;
+}
+
+/** The pause before the next round, with jitter; `random` is in [0, 1). */
+export function pauseBeforeRoundMs(
+  { pace, isNew, isShaken, doubts }: WatchState,
+  limits: { readonly calmMs: number; readonly eagerMs: number },
+  random: number,
+): number {
+  // Spread over a whole interval: a common outage ends for all at once.
+  if (isNew) return random * limits.eagerMs;
+  const jitter = 0.8 + 0.4 * random;
+  return (isShaken ? limits.eagerMs / 3 : roundDelayMs(pace, doubts, limits)) * jitter;
+}
+
 /** Not started yet, and aimed at nothing. */
 export function createHomeProbe(options: HomeProbeOptions): HomeWatch {
   const { wake, log, now, random } = options;
@@ -96,11 +118,8 @@ export function createHomeProbe(options: HomeProbeOptions): HomeWatch {
   }
 
   function pauseMs(): number {
-    if (aim.pace === 'off') return longMs;
-    // Spread over a whole interval: a common outage ends for all at once.
-    if (isNew) return random() * options.eagerMs;
-    if (isShaken) return (options.eagerMs / 3) * (0.8 + 0.4 * random());
-    return roundDelayMs(aim.pace, doubts, options) * (0.8 + 0.4 * random());
+    const { pace } = aim;
+    return pace === 'off' ? longMs : pauseBeforeRoundMs({ pace, isNew, isShaken, doubts }, options, random());
   }
 
   async function keepAsking(): Promise<void> {
