@@ -61,8 +61,10 @@ function labelAdvice(key: string): string {
 
 function byPlace(place: string, value: unknown): string | undefined {
   const written = typeof value === 'string' || typeof value === 'number' ? String(value) : '';
-  if (/^k3s\.restart\.(outage|settle|maxDelay)$/.test(place)) return durationAdvice(written);
+  if (/^(k3s\.restart\.(outage|settle|maxDelay)|zerotier\.repair\.(patience|pause|maxDelay))$/.test(place))
+    return durationAdvice(written);
   if (place === 'k3s.restart.budget' && /^\d+$/.test(written)) return `add the period: ${written}/10m`;
+  if (place === 'zerotier.repair.budget' && /^\d+$/.test(written)) return `add the period: ${written}/1h`;
   if (place === 'k3s.taints') return taintAdvice(written);
   if (typeof value !== 'string') return undefined;
   if (/^(zerotier\.networks\.id|k3s\.network)$/.test(place) && /^[0-9a-f]+$/i.test(value))
@@ -83,7 +85,8 @@ function durationAdvice(written: string): string | undefined {
   if (digits === undefined) return undefined;
   if (!unit) return `add a unit: ${digits}s`;
   const short = /^(ms|[smh])/.exec(unit.toLowerCase().replace(/^milli.*/, 'ms'))?.[0];
-  return short ? `write ${digits}${short}` : undefined;
+  const proper = `${digits}${short}`;
+  return short && proper !== written ? `write ${proper}` : undefined;
 }
 
 function taintAdvice(written: string): string | undefined {

@@ -15,6 +15,15 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
   'zerotier.networks[].dns': 'DNS of the link: auto (what the network pushes), none, or servers and domains.',
   'zerotier.interfacePrefixBlacklist': 'Prefixes of interfaces that ZeroTier must not bind to.',
   'zerotier.authorize': 'Reserved: authorise this member without a person at the console.',
+  'zerotier.repair':
+    'What mooring does where ZeroTier says that all is well and the kernel disagrees for good, and how often. Each repair has the budget for itself.',
+  'zerotier.repair.rejoin': 'Leaves and joins a network whose interface somebody deleted.',
+  'zerotier.repair.restart':
+    'Restarts zerotier-one where an interface is down, lacks an address or keeps a former one.',
+  'zerotier.repair.patience': 'How long the two must disagree without interruption before that.',
+  'zerotier.repair.pause': 'How long zerotier-one must have run before a repair.',
+  'zerotier.repair.budget': 'How many repairs in how long, before they are spaced out.',
+  'zerotier.repair.maxDelay': 'The longest random delay between two repairs once the budget is used up.',
   k3s: 'The k3s agent of this node.',
   'k3s.server': 'The URL of the k3s server as it is reached through the network.',
   'k3s.token': 'Where the join token is read from; never the token itself.',

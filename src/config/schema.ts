@@ -150,6 +150,17 @@ const zerotier = z.strictObject({
       token: secretRef,
     }),
   ),
+  repair: z.prefault(
+    z.strictObject({
+      rejoin: z._default(z.boolean('true or false'), true),
+      restart: z._default(z.boolean('true or false'), true),
+      patience: z.prefault(durationFrom('1s', '1h'), '10s'),
+      pause: z.prefault(durationFrom('1s', '24h'), '60s'),
+      budget: z.prefault(budget, '3/1h'),
+      maxDelay: z.prefault(durationFrom('1s', '24h'), '1h'),
+    }),
+    {},
+  ),
 });
 
 const labelName =

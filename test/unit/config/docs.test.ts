@@ -54,6 +54,16 @@ describe('docs/config.md', () => {
       `[${defaultInterfacePrefixBlacklist.join(', ')}]`,
     );
     assert.equal(told('## `zerotier`', 'networks[].dns'), config.zerotier.networks[0]?.dns);
+    const { repair } = config.zerotier;
+    assert.equal(told('## `zerotier`', 'rejoin'), String(repair.rejoin));
+    assert.equal(told('## `zerotier`', 'restart'), String(repair.restart));
+    assert.deepEqual([told('## `zerotier`', 'patience'), repair.patience], ['10s', 10_000]);
+    assert.deepEqual([told('## `zerotier`', 'pause'), repair.pause], ['60s', 60_000]);
+    assert.deepEqual(
+      [told('## `zerotier`', 'budget'), repair.budget],
+      ['3/1h', { count: 3, periodMs: 3_600_000 }],
+    );
+    assert.deepEqual([told('## `zerotier`', 'maxDelay'), repair.maxDelay], ['1h', 3_600_000]);
     assert.equal(told('## `k3s`', 'nodeName'), config.k3s.nodeName);
     assert.equal(told('## `k3s`', 'withNodeId'), String(config.k3s.withNodeId));
     assert.equal(told('## `k3s`', 'binary'), config.k3s.binary);
