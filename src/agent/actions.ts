@@ -17,6 +17,8 @@ export type RestartReason =
   | 'config'
   | 'binary'
   | 'outage'
+  /** flannel's devices or routes are gone. */
+  | 'pod-network'
   /** It claims to run, but does not answer on the bus. */
   | 'silent';
 

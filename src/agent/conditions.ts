@@ -32,9 +32,6 @@ interface Registration {
   readonly dependsOn: readonly string[];
 }
 
-/** Reason of a type that this version does not look at: unknown whatever else is wrong. */
-export const notMeasured = 'NotMeasured';
-
 const table = {
   ConfigAccepted: { severity: 'warning', dependsOn: [] },
   ZeroTierOnline: { severity: 'critical', dependsOn: [] },
@@ -46,7 +43,7 @@ const table = {
   K3sInstalled: { severity: 'critical', dependsOn: [] },
   K3sRunning: { severity: 'critical', dependsOn: ['K3sInstalled', 'LinkReady'] },
   ServerReachable: { severity: 'warning', dependsOn: ['LinkReady'] },
-  PodNetworkReady: { severity: 'info', dependsOn: ['K3sRunning'] },
+  PodNetworkReady: { severity: 'critical', dependsOn: ['K3sRunning', 'LinkReady'] },
   IngressRunning: { severity: 'critical', dependsOn: [] },
   Ready: { severity: 'critical', dependsOn: [] },
 } as const satisfies Readonly<Record<string, Registration>>;
@@ -88,7 +85,7 @@ export function conditionsOf(
   return conditionTypes.map((type) => {
     const finding = type === 'Ready' ? ready(findings) : findings[type];
     const before = previous.find((condition) => condition.type === type);
-    const isConsequence = finding.status !== 'true' && finding.reason !== notMeasured && type !== 'Ready';
+    const isConsequence = finding.status !== 'true' && type !== 'Ready';
     const cause = isConsequence ? causeOf(type, findings) : undefined;
     return {
       type,

@@ -54,6 +54,18 @@ export interface Seen {
   readonly sinceMs: number;
 }
 
+/** flannel's devices, as far as they have been seen. */
+export interface RememberedPodNetwork {
+  /** Names seen since the boot. */
+  readonly devices: readonly string[];
+  /** `invocation device` of each that had routes in the current run of k3s. */
+  readonly routed: readonly string[];
+  /** Monotonic ms since which something of it is wrong; undefined while nothing is, or nobody can tell. */
+  readonly badSinceMs: number | undefined;
+  /** A restart was asked for since it was last fine. */
+  readonly wasAsked: boolean;
+}
+
 export interface Memory {
   readonly version: 1;
   readonly startedMs: number;
@@ -70,6 +82,7 @@ export interface Memory {
   /** Restarts and starts asked for, by `unit reason`. */
   readonly restarts: Readonly<Record<string, number>>;
   readonly attempts: Readonly<Record<string, Attempt>>;
+  readonly podNetwork: RememberedPodNetwork;
   /** Monotonic ms since which a running nginx does not tell what it serves. */
   readonly ingressSilentSinceMs: number | undefined;
   /** The name under which k3s was first started since the boot, where the config leaves it to the host name. */
@@ -93,6 +106,7 @@ export function emptyMemory(nowMs: number): Memory {
     budgets: {},
     restarts: {},
     attempts: {},
+    podNetwork: { devices: [], routed: [], badSinceMs: undefined, wasAsked: false },
     ingressSilentSinceMs: undefined,
     nodeName: undefined,
     cloudFacts: undefined,
@@ -105,8 +119,9 @@ export function parseMemory(value: unknown): Memory | undefined {
   if (!isRecord(value) || value['version'] !== 1) return undefined;
   const empty = emptyMemory(0);
   for (const [key, example] of Object.entries(empty)) {
-    if (example === undefined) continue;
     const found = value[key];
+    // A key that an earlier version did not write has its first value.
+    if (example === undefined || found === undefined) continue;
     if (typeof found !== typeof example || Array.isArray(found) !== Array.isArray(example)) return undefined;
   }
   return { ...empty, ...value };
@@ -158,11 +173,14 @@ export function begun(
   if (action.do === 'ingress.restore') return withRefused(next, action.refused);
   if (action.do !== 'unit.start' && action.do !== 'unit.restart') return next;
   const budget = next.budgets[action.unit] ?? fullBudget(context.budget, context.nowMs);
+  const podNetwork =
+    action.reason === 'pod-network' ? { ...next.podNetwork, wasAsked: true } : next.podNetwork;
   const counter = `${action.unit} ${action.reason satisfies RestartReason}`;
   return {
     ...next,
     budgets: { ...next.budgets, [action.unit]: drawn(budget, context.budget, context.nowMs, context.random) },
     restarts: { ...next.restarts, [counter]: (next.restarts[counter] ?? 0) + 1 },
+    podNetwork,
   };
 }
 

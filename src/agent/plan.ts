@@ -1,7 +1,7 @@
 /** plan(): from config, world, memory and now to actions, conditions and the next wake-up. Pure, like all below it. */
 import type { ProbeAim } from '../systems/home/types.ts';
 import type { Action, StageName } from './actions.ts';
-import { type Condition, conditionsOf, type Finding, type Findings, notMeasured } from './conditions.ts';
+import { type Condition, conditionsOf, type Finding, type Findings } from './conditions.ts';
 import type { Memory } from './memory.ts';
 import { cloudFinding, lastingReading } from './stages/cloud.ts';
 import { contained } from './stages/contained.ts';
@@ -10,8 +10,9 @@ import { ingressStage } from './stages/ingress.ts';
 import { k3sStage } from './stages/k3s.ts';
 import { k3sNetwork, nodeIp } from './stages/k3s-wanted.ts';
 import { type LinkState, linkStage } from './stages/link.ts';
+import { podNetworkStage } from './stages/pod-network.ts';
 import { serverStage } from './stages/server.ts';
-import { earliest, isFalse, isTrue, isUnknown, type StageInput } from './stages/stage.ts';
+import { earliest, isFalse, isTrue, type StageInput } from './stages/stage.ts';
 import { zerotierStage } from './stages/zerotier.ts';
 import type { ConfigState } from './world.ts';
 
@@ -53,12 +54,17 @@ export function plan(seen: StageInput, random: number): Plan {
     () => dnsStage({ ...input, memory: link.memory }),
   );
   const server = serverStage(input, link.links);
+  const podNetwork = podNetworkStage({ ...input, memory: dns.memory }, link.links);
   const k3s = contained(
     'k3s',
-    dns.memory,
+    podNetwork.memory,
     input,
     (found) => ({ findings: { K3sInstalled: found, K3sRunning: found } }),
-    () => k3sStage({ ...input, memory: dns.memory }, link.links, server.findings.ServerReachable),
+    () =>
+      k3sStage({ ...input, memory: podNetwork.memory }, link.links, {
+        server: server.findings.ServerReachable,
+        podNetworkBroken: podNetwork.wantsRestart,
+      }),
   );
   const ingress = contained(
     'ingress',
@@ -75,12 +81,12 @@ export function plan(seen: StageInput, random: number): Plan {
     CloudFactsKnown: cloudFinding(input.world.cloud),
     ...k3s.findings,
     ...server.findings,
-    PodNetworkReady: isUnknown(notMeasured, 'this version does not check the pod network by itself'),
+    ...podNetwork.findings,
     ...ingress.findings,
   };
   const conditions = conditionsOf(findings, input.memory.conditions, input.now.wallMs);
   const calmAtMs = input.now.monoMs + Math.round(calmMs * (0.9 + 0.2 * random));
-  const stages = [zerotier, link, dns, k3s, ingress];
+  const stages = [zerotier, link, dns, podNetwork, k3s, ingress];
   return {
     actions: {
       zerotier: zerotier.actions,

@@ -2,7 +2,7 @@
 import type { CloudReading } from '../systems/cloud/types.ts';
 import type { HomeReading } from '../systems/home/types.ts';
 import type { K3sReading } from '../systems/k3s/types.ts';
-import type { LinksReading } from '../systems/netlink/types.ts';
+import type { FlannelDevice, LinksReading } from '../systems/netlink/types.ts';
 import type { IngressReading } from '../systems/nginx/types.ts';
 import type { DnsReading } from '../systems/resolved/types.ts';
 import type { UnitsReading } from '../systems/systemd/types.ts';
@@ -21,6 +21,7 @@ export interface World {
   readonly links: LinksReading;
   readonly dns: DnsReading;
   readonly units: UnitsReading;
+  readonly podNetwork: readonly FlannelDevice[];
   readonly k3s: K3sReading;
   readonly ingress: IngressReading;
   readonly cloud: CloudReading;
@@ -31,4 +32,5 @@ export interface World {
 export const k3sUnit = 'k3s-node.service';
 export const ingressUnit = 'mooring-ingress.service';
 export const resolvedUnit = 'systemd-resolved.service';
-export const watchedUnits = [k3sUnit, ingressUnit, resolvedUnit] as const;
+export const zerotierUnit = 'zerotier-one.service';
+export const watchedUnits = [k3sUnit, ingressUnit, resolvedUnit, zerotierUnit] as const;

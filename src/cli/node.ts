@@ -16,6 +16,7 @@ import { createHomeProbe } from '../systems/home/home-probe.ts';
 import type { ProbeAim } from '../systems/home/types.ts';
 import { createK3sFiles } from '../systems/k3s/k3s-files.ts';
 import type { Log } from '../systems/log.ts';
+import { createFlannelReader } from '../systems/netlink/flannel.ts';
 import { createNetlink } from '../systems/netlink/netlink.ts';
 import type { LinksReading } from '../systems/netlink/types.ts';
 import { createNginx } from '../systems/nginx/nginx.ts';
@@ -74,8 +75,9 @@ export function openNode(options: NodeOptions): Node {
   const netlink = createNetlink({
     wake,
     log,
-    interesting: (name) => name.startsWith('zt') || devices.has(name),
+    interesting: (name) => /^(zt|flannel[.-])/.test(name) || devices.has(name),
   });
+  const flannel = createFlannelReader();
   let config = options.config;
   let k3s = k3sFilesOf(config);
   let cloud = cloudOf(config);
@@ -111,7 +113,11 @@ export function openNode(options: NodeOptions): Node {
     const [zerotierReading, links] = await Promise.all([zerotier.read(), netlink.read()]);
     devices = devicesOf(config, memory, zerotierReading);
     const ifindexes = [...devices].flatMap((name) => links[name]?.ifindex ?? []);
-    const [dns, [units, k3sReading, ingress]] = await Promise.all([resolved.read(ifindexes), others]);
+    const [dns, podNetwork, [units, k3sReading, ingress]] = await Promise.all([
+      resolved.read(ifindexes),
+      flannel.read(links),
+      others,
+    ]);
     return {
       hostname: hostname(),
       configState,
@@ -119,6 +125,7 @@ export function openNode(options: NodeOptions): Node {
       links,
       dns,
       units,
+      podNetwork,
       k3s: k3sReading,
       ingress,
       cloud: cloud.read(),

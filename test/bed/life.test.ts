@@ -226,6 +226,19 @@ describe('in the life of a node', () => {
       assert.match(JSON.stringify(await bed.home.k3sNodes()), /"internalIPs": ?\["10\.45\.0\.18"\]/);
     });
 
+    test("flannel's device deleted: the agent is restarted once, and its pods stay", async () => {
+      await bed.node.run(['ip', 'link', 'del', 'flannel.1']);
+      assert.notEqual((await bed.node.tryRun(['ip', 'link', 'show', 'flannel.1'])).exitCode, 0);
+      await waitForReason('PodNetworkReady', 'DeviceMissing', 25_000);
+      await waitForReason('PodNetworkReady', 'Present', 75_000);
+      await bed.waitForReady(30_000);
+      assert.deepEqual(await k3sStarts(bed), { ...starts, 'pod-network': 1 });
+      const now = await lifelines(bed);
+      assert.notEqual(now.k3s.run, former.k3s.run);
+      assert.deepEqual([now.pod, now.nginx], [former.pod, former.nginx]);
+      assert.match(await bed.node.run(['ip', 'route', 'show', 'dev', 'flannel.1']), /10\.42\.0\.0\/24/);
+    });
+
     test('the k3s server away: nothing is restarted, and an agent that waits for it is left to wait', async () => {
       await bed.home.k3sMode('refuse');
       const ping = ['curl', '-sSk', '--max-time', '3', 'https://k3s.home.example:6443/ping'];

@@ -106,6 +106,12 @@ export const faults: readonly [Fault, ...Fault[]] = [
   turned('a port of the ingress is taken', (node, on) => {
     node.isPortTaken = on;
   }),
+  once('somebody deletes flannel.1', (node) => {
+    node.flannel = undefined;
+  }),
+  once("somebody flushes flannel's routes", (node) => {
+    if (node.flannel !== undefined) node.flannel = { ...node.flannel, routes: 0 };
+  }),
   once('k3s crashes', (node) => node.k3s.crash()),
   once('nginx crashes', (node) => node.ingress.crash()),
   once('the k3s binary is replaced', (node) => {

@@ -11,6 +11,7 @@ import { ingressUnit, k3sUnit, type World } from '../../src/agent/world.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { messageOf, SystemError } from '../../src/systems/error.ts';
 import type { FileReading } from '../../src/systems/files/types.ts';
+import type { FlannelDevice } from '../../src/systems/netlink/types.ts';
 import type { LinkDns } from '../../src/systems/resolved/types.ts';
 import { type Random, seeded } from '../support/random.ts';
 import { aConfig, at, device } from '../support/world.ts';
@@ -80,6 +81,10 @@ export class SimNode {
   private lookedMs = 0;
   k3sConfig: FileReading = { kind: 'absent' };
   isTokenInSync = false;
+  /** flannel's device, which k3s makes when it joins and never again. */
+  flannel: FlannelDevice | undefined;
+  /** mooring saw routes in this run of k3s: that none are there is a fault only then. */
+  private wereRoutesSeen = false;
   nginxConfig: FileReading = { kind: 'absent' };
   /** The text that was kept because it was served. */
   nginxKept: string | undefined;
@@ -107,7 +112,11 @@ export class SimNode {
     this.k3s = new UnitModel(this.clock, this.random, {
       mayStart: () => this.configuredAddressIsThere(),
       begun: () => this.bind(),
-      isReady: () => this.isServerUp && this.zerotier.isGood() && this.isBoundToTheLinkOfNow(),
+      isReady: () => {
+        const isReady = this.isServerUp && this.zerotier.isGood() && this.isBoundToTheLinkOfNow();
+        if (isReady) this.makeFlannel();
+        return isReady;
+      },
       askMs: 2_000,
       stopMs: [50, 1_500],
       restartSecMs: 5_000,
@@ -133,7 +142,10 @@ export class SimNode {
       isServerUp: () => this.isServerUp,
       changed: () => this.edge('home'),
     });
-    this.kernel.removed = (ifindex) => this.dns.delete(ifindex);
+    this.kernel.removed = (ifindex) => {
+      this.dns.delete(ifindex);
+      if (this.flannel?.parentIfindex === ifindex) this.flannel = undefined;
+    };
     this.kernel.changed = () => {
       this.changedMs = this.clock.nowMs;
       this.trackLoss();
@@ -215,11 +227,38 @@ export class SimNode {
       this.zerotier.isGood() &&
       dns?.servers[0] === '10.45.0.1' &&
       this.k3s.active === 'active' &&
+      this.isFlannelWhole() &&
       this.isBoundToTheLinkOfNow() &&
       this.k3sConfig.kind === 'present' &&
       this.bound?.config === this.k3sConfig.text &&
       this.bound.binary === this.binary &&
       this.served === renderNginxConf(this.config.ingress, { ipv6: true }).generation
+    );
+  }
+
+  private makeFlannel(): void {
+    const { bound } = this;
+    if (bound === undefined) return;
+    const { ifindex: parentIfindex, address: local } = bound;
+    this.wereRoutesSeen = false;
+    this.flannel = {
+      name: 'flannel.1',
+      ifindex: 1000 + this.k3s.begins.length,
+      parentIfindex,
+      local,
+      routes: 2,
+    };
+  }
+
+  /** Whether flannel is as k3s made it, on the link of now. */
+  isFlannelWhole(): boolean {
+    const { flannel } = this;
+    const link = this.kernel.links.get(device);
+    return (
+      flannel !== undefined &&
+      (flannel.routes > 0 || !this.wereRoutesSeen) &&
+      flannel.parentIfindex === link?.ifindex &&
+      link.addresses.includes(`${flannel.local}/24`)
     );
   }
 
@@ -321,6 +360,9 @@ export class SimNode {
 
   private look(zerotier: World['zerotier'], links: World['links']): World {
     this.lookedMs = this.clock.nowMs;
+    const knowsLink = zerotier.kind === 'answered' && this.zerotier.isGood();
+    if (this.isBusUp && knowsLink && this.k3s.active === 'active' && (this.flannel?.routes ?? 0) > 0)
+      this.wereRoutesSeen = true;
     const isDnsThere = this.isBusUp && this.isResolvedUp;
     const link = links[device];
     const dns = link === undefined ? undefined : this.dns.get(link.ifindex);
@@ -339,6 +381,7 @@ export class SimNode {
       units: this.isBusUp
         ? { kind: 'answered', units: { [k3sUnit]: this.k3s.read(), [ingressUnit]: this.ingress.read() } }
         : { kind: 'unreachable', error: 'no bus' },
+      podNetwork: this.flannel === undefined ? [] : [this.flannel],
       k3s: {
         binary: this.binary,
         config: this.k3sConfig,
@@ -445,6 +488,7 @@ export class SimNode {
     const { bound, k3s } = this;
     if (bound === undefined || (k3s.active !== 'active' && k3s.active !== 'activating')) return;
     const isSame =
+      this.isFlannelWhole() &&
       this.isBoundToTheLinkOfNow() &&
       this.k3sConfig.kind === 'present' &&
       bound.config === this.k3sConfig.text &&

@@ -94,6 +94,7 @@ export function aWorld(overrides: Partial<World> = {}): World {
     zerotier: zerotierAnswers(),
     links: { [device]: aLink() },
     dns: { kind: 'present', links: {}, resolvConfMode: 'stub' },
+    podNetwork: [],
     units: units(
       { activeState: 'inactive', invocationId: '' },
       { activeState: 'inactive', invocationId: '' },

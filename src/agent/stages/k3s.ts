@@ -20,11 +20,18 @@ export interface K3sResult extends StageResult {
   readonly findings: { readonly K3sInstalled: Finding; readonly K3sRunning: Finding };
 }
 
-/** `server` is what is known of the k3s server, for the words about an agent that waits for it. */
+/** What other stages tell this one. */
+export interface K3sSurroundings {
+  /** What is known of the k3s server, for the words about an agent that waits for it. */
+  readonly server: Finding;
+  /** flannel is broken, and a restart is due for it. */
+  readonly podNetworkBroken: boolean;
+}
+
 export function k3sStage(
   input: StageInput,
   links: Readonly<Record<string, LinkState>>,
-  server: Finding,
+  { server, podNetworkBroken }: K3sSurroundings,
 ): K3sResult {
   const { world, config } = input;
   const networkId = k3sNetwork(config);
@@ -50,7 +57,7 @@ export function k3sStage(
   }
   const unit = world.units.units[k3sUnit];
   const memory = noteBound(noted, unit, input);
-  const step = decide({ ...input, memory }, { unit, link, epoch, files: open, server });
+  const step = decide({ ...input, memory }, { unit, link, epoch, files: open, server, podNetworkBroken });
   return {
     actions: [...files, ...step.actions],
     memory: step.memory,
@@ -83,13 +90,15 @@ interface Situation {
   /** What is still to be written. */
   readonly files: readonly Action[];
   readonly server: Finding;
+  readonly podNetworkBroken: boolean;
 }
 
 interface Step extends StageResult {
   readonly finding: Finding;
 }
 
-function decide(input: StageInput, { unit, link, epoch, files, server }: Situation): Step {
+function decide(input: StageInput, situation: Situation): Step {
+  const { unit, link, epoch, files, server, podNetworkBroken } = situation;
   const stay = (finding: Finding, wakeAtMs?: number): Step => ({
     actions: [],
     memory: input.memory,
@@ -122,7 +131,8 @@ function decide(input: StageInput, { unit, link, epoch, files, server }: Situati
     const waiting = isFalse('WaitingForLink', 'k3s is started once the link carries its address');
     return stay(runs || starts ? state : waiting);
   }
-  const reason = whyStart(input.memory, unit, epoch);
+  const reason =
+    whyStart(input.memory, unit, epoch) ?? (runs && podNetworkBroken ? 'pod-network' : undefined);
   const settled: Memory = runs
     ? cleared(input.memory, [`unit.start:${k3sUnit}`, `unit.restart:${k3sUnit}`])
     : input.memory;

@@ -20,3 +20,16 @@ export type LinksReading = Readonly<Record<string, Link>>;
 export interface Netlink {
   read(): Promise<LinksReading>;
 }
+
+/** One of flannel's vxlan devices. */
+export interface FlannelDevice {
+  /** `flannel.1`, `flannel-v6.1`. */
+  readonly name: string;
+  readonly ifindex: number;
+  /** ifindex of the device that carries its packets. */
+  readonly parentIfindex: number;
+  /** The address its packets are sent from, undefined where it could not be read. */
+  readonly local: string | undefined;
+  /** Routes through it to other nodes' pod networks. */
+  readonly routes: number;
+}

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { createFlannelReader } from '../../../src/systems/netlink/flannel.ts';
 import {
   createNetlink,
   type NetlinkOptions,
@@ -116,6 +117,31 @@ function tests(): void {
     assert.equal(links['flannel.1']?.parentIfindex, links['ztreal']?.ifindex);
     assert.equal(links['flannel.1']?.mtuBytes, 2750);
   });
+
+  test(
+    "flannel's device tells its tunnel address and its routes to other nodes, without asking twice",
+    bounded,
+    async () => {
+      const flannel = createFlannelReader();
+      assert.deepEqual(await flannel.read(await netlink.read()), []);
+      ip('tuntap add dev ztreal mode tap');
+      ip('link set ztreal up');
+      ip('address add 10.98.7.3/24 dev ztreal');
+      ip('link add flannel.1 type vxlan id 1 dev ztreal local 10.98.7.3 dstport 8472 nolearning');
+      ip('address add 10.42.3.0/32 dev flannel.1');
+      ip('link set flannel.1 up');
+      const [bare] = await flannel.read(await netlink.read());
+      assert.deepEqual([bare?.name, bare?.local, bare?.routes], ['flannel.1', '10.98.7.3', 0]);
+      ip('route add 10.42.0.0/24 via 10.42.0.0 dev flannel.1 onlink');
+      ip('route add 10.42.1.0/24 via 10.42.1.0 dev flannel.1 onlink');
+      const path = process.env['PATH'];
+      process.env['PATH'] = '/nowhere';
+      const [routed] = await flannel.read(await netlink.read()).finally(() => {
+        process.env['PATH'] = path;
+      });
+      assert.deepEqual([routed?.local, routed?.routes], ['10.98.7.3', 2]);
+    },
+  );
 
   test('an interface that is gone has no entry', bounded, async () => {
     assert.equal((await netlink.read())['ztreal'], undefined);

@@ -21,7 +21,6 @@ describe('the memory', () => {
     ['nothing', undefined],
     ['another version', { ...emptyMemory(0), version: 2 }],
     ['a list', []],
-    ['a truncated object', { version: 1, startedMs: 3 }],
     ['a field of another type', { ...emptyMemory(0), attempts: 'x' }],
     ['conditions that are no list', { ...emptyMemory(0), conditions: {} }],
   ] as const) {
@@ -29,6 +28,11 @@ describe('the memory', () => {
       assert.equal(parseMemory(value), undefined);
     });
   }
+
+  test('of an earlier version is taken over, and what it did not know has its first value', () => {
+    const { podNetwork: _, ...earlier } = emptyMemory(5);
+    assert.deepEqual(parseMemory(earlier), emptyMemory(5));
+  });
 
   test('a restart draws from the budget and is counted', () => {
     const memory = begun(emptyMemory(0), restart, context);

@@ -1,0 +1,90 @@
+/**
+ * flannel's vxlan devices and the routes through them. Read without starting a process, but for the device's own tunnel
+ * address, which sysfs does not show: `ip` is asked for it once a device (it is fixed at the device's creation).
+ */
+import { readFile } from 'node:fs/promises';
+import { execa } from 'execa';
+import type { FlannelDevice, LinksReading } from './types.ts';
+
+/** flannel names its devices `flannel.<VNI>` and, for IPv6, `flannel-v6.<VNI>` (flannel, pkg/backend/vxlan). */
+const flannelName = /^flannel(-v6)?\.\d+$/;
+const deadlineMs = 2_000;
+
+export interface FlannelReader {
+  read(links: LinksReading): Promise<readonly FlannelDevice[]>;
+}
+
+/** `proc` is replaced by tests. */
+export function createFlannelReader(proc = '/proc/self/net'): FlannelReader {
+  /** Tunnel addresses by ifindex. */
+  let locals = new Map<number, string | undefined>();
+
+  async function localOf(name: string, ifindex: number): Promise<string | undefined> {
+    if (locals.has(ifindex)) return locals.get(ifindex);
+    const { stdout, failed } = await execa('ip', ['-j', '-d', 'link', 'show', 'dev', name], {
+      reject: false,
+      stdin: 'ignore',
+      timeout: deadlineMs,
+      maxBuffer: 64 * 1024,
+    });
+    return failed ? undefined : tunnelAddress(stdout);
+  }
+
+  return {
+    async read(links) {
+      const found = Object.values(links).filter((link) => flannelName.test(link.name));
+      if (found.length === 0) {
+        locals.clear();
+        return [];
+      }
+      const routes = await countRoutes(proc);
+      const devices = await Promise.all(
+        found.map(async ({ name, ifindex, parentIfindex }) => {
+          const local = await localOf(name, ifindex);
+          return { name, ifindex, parentIfindex, local, routes: routes.get(name) ?? 0 };
+        }),
+      );
+      locals = new Map(
+        devices.flatMap(({ ifindex, local }) => (local === undefined ? [] : [[ifindex, local]])),
+      );
+      return devices.sort((left, right) => (left.name < right.name ? -1 : 1));
+    },
+  };
+}
+
+/** The vxlan's local address in what `ip -j -d link show` prints, undefined where it is none. */
+export function tunnelAddress(json: string): string | undefined {
+  try {
+    const [link] = JSON.parse(json);
+    const local: unknown = link?.linkinfo?.info_data?.local ?? link?.linkinfo?.info_data?.local6;
+    return typeof local === 'string' ? local : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Routes to other nodes' pod networks by device: those with a gateway in IPv4 (flag RTF_GATEWAY), and all that are no
+ * link-local or multicast ones in IPv6. Formats: Linux, net/ipv4/fib_trie.c and net/ipv6/route.c.
+ */
+export async function countRoutes(proc: string): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>();
+  const count = (name: string) => counts.set(name, (counts.get(name) ?? 0) + 1);
+  for (const line of await linesOf(`${proc}/route`)) {
+    const [name = '', , , flags = '0'] = line.split(/\s+/);
+    if (flannelName.test(name) && (Number.parseInt(flags, 16) & 0x2) !== 0) count(name);
+  }
+  for (const line of await linesOf(`${proc}/ipv6_route`)) {
+    const words = line.trim().split(/\s+/);
+    const [target = '', , , , gateway = ''] = words;
+    const name = words.at(-1) ?? '';
+    if (flannelName.test(name) && !/^f(e[89ab]|f)/.test(target) && !/^0+$/.test(gateway)) count(name);
+  }
+  return counts;
+}
+
+/** No such file, as without IPv6, is no line. */
+async function linesOf(path: string): Promise<readonly string[]> {
+  const text = await readFile(path, 'latin1').catch(() => '');
+  return text.split('\n').filter((line) => line !== '');
+}
