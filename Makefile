@@ -4,6 +4,7 @@
 #   ARCH=arm64  builds the package for the other architecture (needs binutils-aarch64-linux-gnu)
 #   KEEP=1      leaves the demo's node up
 #   SEED=…, COUNT=…  for make sim: the first schedule, and how many
+#   NODES=10000, OUTAGE=10m, SEED=1, STARTING=5  for make fleet: nodes, how long home is away, the seed, the percentage that boots then
 #   TESTS='…'   only these test files, for unit, contract, simulation and bed
 #   MINUTES=1   how long the bench leaves mooring alone (5), TRIALS=50 and PARTS=start,idle,pass,dns: see docs/benchmarks.md
 
@@ -16,7 +17,7 @@ NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 # The caller's settings for other programs.
 unexport NODE_OPTIONS
-export KEEP TESTS SEED COUNT
+export KEEP TESTS SEED COUNT NODES OUTAGE STARTING
 
 version_flag := $(if $(VERSION),--version $(VERSION))
 arch_flag := $(if $(ARCH),--arch $(ARCH))
@@ -48,6 +49,10 @@ simulation: deps ## the brain against a simulated node
 .PHONY: sim
 sim: deps ## 10,000 simulated schedules of faults (COUNT=…), or one again (SEED=…)
 	$(NODE) test/simulation/sim.ts
+
+.PHONY: fleet
+fleet: deps ## what 10,000 nodes do to the k3s server once home is back, beside today's plain unit (NODES=…, OUTAGE=…, SEED=…)
+	$(NODE) test/simulation/fleet.ts
 
 .PHONY: bed
 bed: need-root deb ## a booted node and a home network, all the way
