@@ -4,6 +4,7 @@
 #   ARCH=arm64  builds the package for the other architecture (needs binutils-aarch64-linux-gnu)
 #   KEEP=1      leaves the demo's node up
 #   SEED=…, COUNT=…  for make sim: the first schedule, and how many
+#   SEED=…, MINUTES=…, COUNT=…  for make chaos: which faults, for how long (10), or how many: see docs/testing.md
 #   NODES=10000, OUTAGE=10m, SEED=1, STARTING=5  for make fleet: nodes, how long home is away, the seed, the percentage that boots then
 #   TESTS='…'   only these test files, for unit, contract, simulation and bed
 #   MINUTES=1   how long the bench leaves mooring alone (5), TRIALS=50 and PARTS=start,idle,pass,dns: see docs/benchmarks.md
@@ -61,6 +62,10 @@ bed: need-root deb ## a booted node and a home network, all the way
 .PHONY: bench
 bench: need-root deb ## memory, CPU time and reaction times, against the bare runtime
 	$(NODE) test/bench/mooring.bench.ts
+
+.PHONY: chaos
+chaos: need-root deb ## random faults on a real node, and how long until it is moored again (MINUTES=…, COUNT=…, SEED=…)
+	$(NODE) test/bed/chaos.ts
 
 .PHONY: bundle
 bundle: deps ## build/lib: what goes to /usr/lib/mooring

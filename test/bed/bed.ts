@@ -15,7 +15,7 @@ import { BedError, waitFor } from './process.ts';
 import { ensureBase } from './root.ts';
 import { Run } from './run.ts';
 import { parseStatus, type StatusDocument } from './status.ts';
-import { buildNodePackage, homeNetwork, standinOptions } from './zerotier.ts';
+import { buildNodePackage, faultPort, homeNetwork, standinOptions } from './zerotier.ts';
 
 const projectDir = join(import.meta.dirname, '../..');
 
@@ -161,6 +161,14 @@ export class Bed {
   /** Restarts zerotier-one on the node: same name and address, new ifindex. */
   async restartZeroTier(): Promise<void> {
     await this.node.run(['systemctl', 'restart', 'zerotier-one.service']);
+  }
+
+  /** A fault of the node's stand-in, as its README lists them. The real zerotier-one has none to offer. */
+  async faultZeroTier(change: Readonly<Record<string, unknown>>): Promise<void> {
+    if (this.home.zerotier.variant.kind === 'real')
+      throw new BedError('the real zerotier-one has no fault port');
+    const post = ['curl', '-sSf', '--max-time', '5', '--data', JSON.stringify(change)];
+    await this.node.run([...post, `http://127.0.0.1:${faultPort}/`]);
   }
 
   /** mooring's own view, or undefined while it does not answer. */

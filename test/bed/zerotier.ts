@@ -14,7 +14,7 @@ import type { Background, Run } from './run.ts';
 const standinFolder = join(import.meta.dirname, 'standins/zerotier');
 
 /** Where the stand-in listens for faults to make, on loopback beside the API. */
-const faultPort = 9994;
+export const faultPort = 9994;
 
 /** Which program the bed runs at both ends. */
 export interface ZeroTierVariant {
