@@ -5,8 +5,8 @@ import { lookUp } from './merge.ts';
 import type { Problem } from './problem.ts';
 import { looksSecret, namesSecretFile } from './redact.ts';
 import type { Config } from './schema.ts';
-import { parseHostPort } from './schema.ts';
 import type { Tree } from './tree.ts';
+import { parseHostPort } from './values.ts';
 
 const zerotierUdpPort = 9993;
 const kubeletTcpPort = 10250;
