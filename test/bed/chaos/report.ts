@@ -2,25 +2,34 @@
 import { faults, notDrawn } from './faults.ts';
 import { type Outcome, seconds } from './storm.ts';
 
-/** The table, the totals, and what went wrong. */
+/** Rounds with two faults have one line together: nobody can say which of them took the time. */
+const together = 'two at a time';
+/** How many of the slowest rounds are told one by one. */
+const slowest = 5;
+
+/** The table, the slowest rounds with their causes, and what went wrong. */
 export function renderReport(outcomes: readonly Outcome[]): string {
-  const names = [...new Set(outcomes.map(nameOf))].sort(byCatalogue);
-  const width = Math.max(...names.map((name) => name.length));
-  const head = `${'fault'.padEnd(width)}  count  median     p99   worst  k3s starts  not recovered`;
-  const rows = names.map((name) =>
-    row(
-      name.padEnd(width),
-      outcomes.filter((one) => nameOf(one) === name),
-    ),
-  );
+  const titles = [...faults.map(({ name }) => name), together];
+  const width = Math.max(...titles.map((title) => title.length));
+  const rows = titles
+    .map((title) => ({ title, own: outcomes.filter((outcome) => titleOf(outcome) === title) }))
+    .filter(({ own }) => own.length > 0)
+    .map(({ title, own }) => row(title.padEnd(width), own));
   const never = faults.filter(({ name }) => !outcomes.some((one) => one.faults.includes(name)));
+  const bySlowness = outcomes
+    .filter(({ recoveredMs }) => recoveredMs !== undefined)
+    .sort((left, right) => (right.recoveredMs ?? 0) - (left.recoveredMs ?? 0));
   return [
-    `${head}\n${rows.join('\n')}\n${row('all'.padEnd(width), outcomes)}`,
+    `${'fault'.padEnd(width)}  count  median     p99   worst  k3s starts  not recovered`,
+    ...rows,
+    row('all'.padEnd(width), outcomes),
+    'slowest:',
+    ...bySlowness.slice(0, slowest).map((one) => `  ${seconds(one.recoveredMs ?? 0)} s  ${namesOf(one)}`),
     ...(never.length === 0 ? [] : [`not drawn this time: ${never.map(({ name }) => name).join(', ')}`]),
     ...Object.entries(notDrawn).map(([name, why]) => `never drawn: ${name} (${why})`),
     ...outcomes
       .filter(({ wrong }) => wrong.length > 0)
-      .map((one) => `WRONG: ${nameOf(one)}: ${one.wrong.join('; ')}`),
+      .map((one) => `WRONG: ${namesOf(one)}: ${one.wrong.join('; ')}`),
   ].join('\n');
 }
 
@@ -36,13 +45,8 @@ function row(title: string, outcomes: readonly Outcome[]): string {
   return `${title}  ${String(outcomes.length).padStart(5)}  ${at(0.5)}  ${at(0.99)}  ${at(1)}  ${String(starts).padStart(10)}  ${String(lost).padStart(13)}`;
 }
 
-const nameOf = ({ faults: names }: Outcome): string => names.join(' + ');
+const namesOf = ({ faults: names }: Outcome): string => names.join(' + ');
 
-/** In the order of the catalogue, those that came together last. */
-function byCatalogue(left: string, right: string): number {
-  const place = (name: string) => {
-    const at = faults.findIndex((fault) => fault.name === name);
-    return at === -1 ? faults.length : at;
-  };
-  return place(left) - place(right) || left.localeCompare(right);
+function titleOf(outcome: Outcome): string {
+  return outcome.faults.length > 1 ? together : namesOf(outcome);
 }
