@@ -19,11 +19,15 @@ export type RestartReason =
   | 'outage'
   /** flannel's devices or routes are gone. */
   | 'pod-network'
+  /** ZeroTier and the kernel disagree for good. */
+  | 'repair'
   /** It claims to run, but does not answer on the bus. */
   | 'silent';
 
 export type Action =
   | { readonly do: 'zerotier.join'; readonly network: string }
+  /** Leaves and joins: the interface is gone although ZeroTier believes that it has it. */
+  | { readonly do: 'zerotier.rejoin'; readonly network: string }
   | { readonly do: 'zerotier.blacklist'; readonly prefixes: readonly string[] }
   | { readonly do: 'dns.set'; readonly device: string; readonly ifindex: number; readonly want: LinkDns }
   | { readonly do: 'dns.revert'; readonly device: string; readonly ifindex: number }
@@ -48,6 +52,7 @@ export type Outcome =
 export function actionKey(action: Action): string {
   switch (action.do) {
     case 'zerotier.join':
+    case 'zerotier.rejoin':
       return `${action.do}:${action.network}`;
     case 'dns.set':
     case 'dns.revert':
@@ -76,6 +81,8 @@ export function describeAction(action: Action): string {
   switch (action.do) {
     case 'zerotier.join':
       return `join ZeroTier network ${action.network}`;
+    case 'zerotier.rejoin':
+      return `leave and join ZeroTier network ${action.network}, whose interface is gone`;
     case 'zerotier.blacklist':
       return `set ZeroTier's interfacePrefixBlacklist to ${action.prefixes.join(', ')}`;
     case 'dns.set': {

@@ -4,6 +4,8 @@
  */
 
 import type { Config } from '../config/schema.ts';
+import { type Action, actionKey } from './actions.ts';
+import { zerotierUnit } from './world.ts';
 
 /** Limits, from the config. */
 export interface BudgetPolicy {
@@ -16,6 +18,28 @@ export interface BudgetPolicy {
 export function budgetPolicy({ config }: { readonly config: Config }): BudgetPolicy {
   const { budget, maxDelay } = config.k3s.restart;
   return { count: budget.count, periodMs: budget.periodMs, maxDelayMs: maxDelay };
+}
+
+/** The limits that hold for an action: repairs of ZeroTier have their own. */
+export function budgetOf(action: Action, config: Config): BudgetPolicy {
+  const isRepair =
+    action.do === 'zerotier.rejoin' || (action.do === 'unit.restart' && action.unit === zerotierUnit);
+  if (!isRepair) return budgetPolicy({ config });
+  const { budget, maxDelay } = config.zerotier.repair;
+  return { count: budget.count, periodMs: budget.periodMs, maxDelayMs: maxDelay };
+}
+
+/** Under which name the action's budget is kept; undefined where it draws from none. */
+export function budgetKey(action: Action): string | undefined {
+  switch (action.do) {
+    case 'unit.start':
+    case 'unit.restart':
+      return action.unit;
+    case 'zerotier.rejoin':
+      return actionKey(action);
+    default:
+      return undefined;
+  }
 }
 
 /** What is remembered. */

@@ -14,7 +14,7 @@ import type { Now } from '../systems/clock.ts';
 import type { Log } from '../systems/log.ts';
 import type { LinksReading } from '../systems/netlink/types.ts';
 import { type Action, describeAction, type Outcome, type StageName, stageNames } from './actions.ts';
-import { budgetPolicy } from './budget.ts';
+import { budgetOf } from './budget.ts';
 import type { Condition } from './conditions.ts';
 import { begun, ended, type Memory } from './memory.ts';
 import { type Plan, plan } from './plan.ts';
@@ -181,9 +181,10 @@ export class Loop {
   }
 
   private begun(memory: Memory, actions: readonly Action[], { monoMs: nowMs }: Now): Memory {
-    const budget = budgetPolicy({ config: this.shell.config() });
+    const config = this.shell.config();
     return actions.reduce(
-      (next, action) => begun(next, action, { nowMs, random: this.shell.random(), budget }),
+      (next, action) =>
+        begun(next, action, { nowMs, random: this.shell.random(), budget: budgetOf(action, config) }),
       memory,
     );
   }

@@ -6,7 +6,7 @@ import type { CloudFacts } from '../systems/cloud/types.ts';
 import type { Action, Outcome, RestartReason } from './actions.ts';
 import { actionKey } from './actions.ts';
 import { type Attempt, attemptBegun, type BackoffPolicy } from './attempts.ts';
-import { type Budget, type BudgetPolicy, drawn, fullBudget } from './budget.ts';
+import { type Budget, type BudgetPolicy, budgetKey, drawn, fullBudget } from './budget.ts';
 import type { Condition } from './conditions.ts';
 import type { Epoch } from './epoch.ts';
 import { ingressUnit } from './world.ts';
@@ -66,6 +66,27 @@ export interface RememberedPodNetwork {
   readonly wasAsked: boolean;
 }
 
+/** What ZeroTier and the kernel disagree about, of one network. */
+export interface RememberedTrouble {
+  /** Undefined while they agree, or while nobody can tell. */
+  readonly kind: 'missing' | 'down' | 'bare' | 'stale' | undefined;
+  /** Monotonic ms since `kind` is what it is. */
+  readonly sinceMs: number;
+  /** The newest interface that was seen. */
+  readonly ifindex: number | undefined;
+  /** Monotonic ms at which that was seen first. */
+  readonly appearedMs: number;
+  /** Addresses that the network has assigned, the newest last. */
+  readonly assignedOnce: readonly string[];
+}
+
+/** What the repairs of ZeroTier are decided by. */
+export interface RememberedRepair {
+  /** Monotonic ms since ZeroTier's API answers and is online; undefined while it is not. */
+  readonly answeringSinceMs: number | undefined;
+  readonly networks: Readonly<Record<string, RememberedTrouble>>;
+}
+
 export interface Memory {
   readonly version: 1;
   readonly startedMs: number;
@@ -82,6 +103,7 @@ export interface Memory {
   /** Restarts and starts asked for, by `unit reason`. */
   readonly restarts: Readonly<Record<string, number>>;
   readonly attempts: Readonly<Record<string, Attempt>>;
+  readonly repair: RememberedRepair;
   readonly podNetwork: RememberedPodNetwork;
   /** Monotonic ms since which a running nginx does not tell what it serves. */
   readonly ingressSilentSinceMs: number | undefined;
@@ -106,6 +128,7 @@ export function emptyMemory(nowMs: number): Memory {
     budgets: {},
     restarts: {},
     attempts: {},
+    repair: { answeringSinceMs: undefined, networks: {} },
     podNetwork: { devices: [], routed: [], badSinceMs: undefined, wasAsked: false },
     ingressSilentSinceMs: undefined,
     nodeName: undefined,
@@ -139,6 +162,8 @@ export function backoffPolicy(action: Action): BackoffPolicy {
       return { firstMs: 200, maxMs: 30_000 };
     case 'zerotier.join':
       return { firstMs: 2_000, maxMs: 60_000 };
+    case 'zerotier.rejoin':
+      return { firstMs: 10_000, maxMs: 300_000 };
     case 'zerotier.blacklist':
       return { firstMs: 30_000, maxMs: 300_000 };
     case 'k3s.write-config':
@@ -171,14 +196,20 @@ export function begun(
   if (action.do === 'dns.set')
     return { ...next, dnsSet: { ...next.dnsSet, [action.device]: action.ifindex } };
   if (action.do === 'ingress.restore') return withRefused(next, action.refused);
-  if (action.do !== 'unit.start' && action.do !== 'unit.restart') return next;
-  const budget = next.budgets[action.unit] ?? fullBudget(context.budget, context.nowMs);
+  const name = budgetKey(action);
+  if (name === undefined) return next;
+  const budget = next.budgets[name] ?? fullBudget(context.budget, context.nowMs);
+  const budgets = {
+    ...next.budgets,
+    [name]: drawn(budget, context.budget, context.nowMs, context.random),
+  };
+  if (action.do !== 'unit.start' && action.do !== 'unit.restart') return { ...next, budgets };
   const podNetwork =
     action.reason === 'pod-network' ? { ...next.podNetwork, wasAsked: true } : next.podNetwork;
   const counter = `${action.unit} ${action.reason satisfies RestartReason}`;
   return {
     ...next,
-    budgets: { ...next.budgets, [action.unit]: drawn(budget, context.budget, context.nowMs, context.random) },
+    budgets,
     restarts: { ...next.restarts, [counter]: (next.restarts[counter] ?? 0) + 1 },
     podNetwork,
   };

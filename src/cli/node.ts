@@ -137,6 +137,9 @@ export function openNode(options: NodeOptions): Node {
     switch (action.do) {
       case 'zerotier.join':
         return zerotier.join(action.network);
+      case 'zerotier.rejoin':
+        await zerotier.leave(action.network);
+        return zerotier.join(action.network);
       case 'zerotier.blacklist':
         return zerotier.setInterfacePrefixBlacklist(action.prefixes);
       case 'dns.set':

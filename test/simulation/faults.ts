@@ -28,6 +28,16 @@ const once = (name: string, begin: (node: SimNode) => void): Fault => ({
   },
 });
 
+/** What somebody does to the interface: half of them set it right again, the others leave that to mooring. */
+const meddling = (name: string, begin: (node: SimNode) => (() => void) | undefined): Fault => ({
+  name,
+  spanMs: 0,
+  begin: (node) => {
+    const end = begin(node);
+    return node.random.chance(0.5) ? end : undefined;
+  },
+});
+
 const repeated = (name: string, times: number, everyMs: number, begin: (node: SimNode) => void): Fault => ({
   name,
   spanMs: times * everyMs,
@@ -36,6 +46,11 @@ const repeated = (name: string, times: number, everyMs: number, begin: (node: Si
     return undefined;
   },
 });
+
+function deleteAddress({ kernel }: SimNode): void {
+  const link = kernel.links.get(device);
+  if (link !== undefined) kernel.alter(link, (it) => (it.addresses = []));
+}
 
 export const faults: readonly [Fault, ...Fault[]] = [
   once('zerotier-one restarts', (node) => node.zerotier.restart()),
@@ -54,37 +69,24 @@ export const faults: readonly [Fault, ...Fault[]] = [
   turned('the API refuses the token', (node, on) => {
     node.zerotier.api = on ? 'refuse-token' : 'none';
   }),
-  {
-    name: 'somebody sets the interface down',
-    spanMs: 0,
-    begin: (node) => {
-      const link = node.kernel.links.get(device);
-      if (link === undefined) return undefined;
-      node.kernel.alter(link, (it) => (it.up = false));
-      return () => node.kernel.alter(link, (it) => (it.up = true));
-    },
-  },
-  {
-    name: 'somebody deletes the address',
-    spanMs: 0,
-    begin: (node) => {
-      const link = node.kernel.links.get(device);
-      if (link === undefined) return undefined;
-      node.kernel.alter(link, (it) => {
-        it.addresses = [];
-      });
-      // ZeroTier never puts it back by itself.
-      return () => node.zerotier.restart();
-    },
-  },
-  {
-    name: 'somebody deletes the interface',
-    spanMs: 0,
-    begin: (node) => {
-      node.kernel.remove(device);
-      return () => node.zerotier.restart();
-    },
-  },
+  meddling('somebody sets the interface down', (node) => {
+    const link = node.kernel.links.get(device);
+    if (link === undefined) return undefined;
+    node.kernel.alter(link, (it) => (it.up = false));
+    return () => node.kernel.alter(link, (it) => (it.up = true));
+  }),
+  meddling('somebody deletes the address', (node) => {
+    deleteAddress(node);
+    return () => node.zerotier.restart();
+  }),
+  meddling('somebody deletes the interface', (node) => {
+    node.kernel.remove(device);
+    return () => node.zerotier.restart();
+  }),
+  repeated('somebody deletes the address again and again', 8, 65_000, deleteAddress),
+  repeated('the address changes twice within a second', 2, 300, (node) =>
+    node.zerotier.readdress(`10.45.0.${node.random.between(2, 250)}/24`),
+  ),
   once('somebody changes the DNS of the link', (node) => {
     const link = node.kernel.links.get(device);
     if (link !== undefined)

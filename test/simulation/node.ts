@@ -7,14 +7,14 @@ import { Loop, type Shell } from '../../src/agent/loop.ts';
 import { emptyMemory, type Memory, parseMemory } from '../../src/agent/memory.ts';
 import type { Plan } from '../../src/agent/plan.ts';
 import { renderNginxConf } from '../../src/agent/render/nginx-conf.ts';
-import { ingressUnit, k3sUnit, type World } from '../../src/agent/world.ts';
+import { ingressUnit, k3sUnit, type World, zerotierUnit } from '../../src/agent/world.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { messageOf, SystemError } from '../../src/systems/error.ts';
 import type { FileReading } from '../../src/systems/files/types.ts';
 import type { FlannelDevice } from '../../src/systems/netlink/types.ts';
 import type { LinkDns } from '../../src/systems/resolved/types.ts';
 import { type Random, seeded } from '../support/random.ts';
-import { aConfig, at, device } from '../support/world.ts';
+import { aConfig, at, device, networkId } from '../support/world.ts';
 import { VirtualClock } from './clock.ts';
 import { HomeModel } from './home.ts';
 import { Kernel } from './kernel.ts';
@@ -41,6 +41,8 @@ export interface Sabotage {
   readonly load?: (saved: Memory | undefined) => Memory | undefined;
   /** Changes the config that the brain is given; the invariants keep to the true one. */
   readonly restart?: Readonly<Record<string, string>>;
+  /** As `restart`, for the repairs of ZeroTier. */
+  readonly repair?: Readonly<Record<string, string | boolean>>;
   /** Swallows wake-ups. */
   readonly deaf?: boolean;
   /** Changes a plan's action before it is carried out; undefined swallows it. */
@@ -51,13 +53,17 @@ const http = { name: 'http', listen: 80, upstreams: ['127.0.0.1:31693'] };
 const https = { name: 'https', listen: 443, upstreams: ['127.0.0.1:30484'] };
 
 /** The config with or without the second door, as a person may change it. */
-function configOf(hasHttps: boolean, restart: Readonly<Record<string, string>> = {}): Config {
+function configOf(hasHttps: boolean, { restart = {}, repair = {} }: Partial<Sabotage> = {}): Config {
   const server = 'https://k3s.home.example:6443';
   return aConfig({
     ingress: hasHttps ? [http, https] : [http],
     k3s: { server, token: { file: '/etc/mooring/k3s-token' }, restart },
+    zerotier: { networks: [{ id: networkId }], repair },
   });
 }
+
+/** An interruption this short may go unseen: the daemon is dead, or waits for an API that hangs. */
+const unseenMs = 5_100;
 
 export class SimNode {
   readonly clock = new VirtualClock();
@@ -95,6 +101,13 @@ export class SimNode {
   /** The longest time that the link was not good, of those that ended since k3s began. */
   longestLossMs = 0;
   newest: Plan | undefined;
+  /** Monotonic ms of each repair of ZeroTier. */
+  readonly repaired = { rejoin: [] as number[], restart: [] as number[] };
+  /** Assigned addresses in the newest look. */
+  private shown: readonly string[] = [];
+  private contradictedSinceMs: number | undefined;
+  /** The last time that ZeroTier was contradicted and then was not. */
+  private contradicted = { fromMs: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
   /** For a brain that is broken on purpose. */
   firstIfindex: number | undefined;
   private readonly sabotage: Sabotage;
@@ -107,7 +120,7 @@ export class SimNode {
   constructor(seed: number, sabotage: Sabotage = { name: 'none' }) {
     this.random = seeded(seed);
     this.sabotage = sabotage;
-    this.brainConfig = configOf(true, sabotage.restart);
+    this.brainConfig = configOf(true, sabotage);
     this.zerotier = new ZeroTierModel(this.clock, this.kernel, this.random);
     this.k3s = new UnitModel(this.clock, this.random, {
       mayStart: () => this.configuredAddressIsThere(),
@@ -171,7 +184,7 @@ export class SimNode {
   reconfigure(): void {
     const hasHttps = this.config.ingress.length === 1;
     this.config = configOf(hasHttps);
-    this.brainConfig = configOf(hasHttps, this.sabotage.restart);
+    this.brainConfig = configOf(hasHttps, this.sabotage);
     if (this.daemon?.isAlive === true) this.daemon.loop.wake('SIGHUP');
   }
 
@@ -208,6 +221,13 @@ export class SimNode {
   /** Called after every event. */
   trackLoss(): void {
     const nowMs = this.clock.nowMs;
+    if (this.zerotier.isContradicted()) {
+      const isBlink = nowMs - this.contradicted.untilMs < unseenMs;
+      this.contradictedSinceMs ??= isBlink ? this.contradicted.fromMs : nowMs;
+    } else if (this.contradictedSinceMs !== undefined) {
+      this.contradicted = { fromMs: this.contradictedSinceMs, untilMs: nowMs };
+      this.contradictedSinceMs = undefined;
+    }
     if (this.zerotier.isGood()) {
       if (this.badSinceMs !== undefined)
         this.longestLossMs = Math.max(this.longestLossMs, nowMs - this.badSinceMs);
@@ -225,6 +245,7 @@ export class SimNode {
       isTrue('Ready') &&
       isTrue('ServerReachable') &&
       this.zerotier.isGood() &&
+      this.zerotier.hasOnlyItsAddress() &&
       dns?.servers[0] === '10.45.0.1' &&
       this.k3s.active === 'active' &&
       this.isFlannelWhole() &&
@@ -341,6 +362,7 @@ export class SimNode {
       },
       saveMemory: async (memory) => {
         this.saved = memory;
+        for (const address of this.shown) this.zerotier.told.add(address);
       },
       publish: async (result) => {
         this.newest = result;
@@ -360,6 +382,8 @@ export class SimNode {
 
   private look(zerotier: World['zerotier'], links: World['links']): World {
     this.lookedMs = this.clock.nowMs;
+    const shown = zerotier.kind === 'answered' ? zerotier.networks[0] : undefined;
+    this.shown = shown?.status === 'OK' ? shown.assignedAddresses : [];
     const knowsLink = zerotier.kind === 'answered' && this.zerotier.isGood();
     if (this.isBusUp && knowsLink && this.k3s.active === 'active' && (this.flannel?.routes ?? 0) > 0)
       this.wereRoutesSeen = true;
@@ -379,7 +403,14 @@ export class SimNode {
           }
         : { kind: 'absent', error: 'no resolved' },
       units: this.isBusUp
-        ? { kind: 'answered', units: { [k3sUnit]: this.k3s.read(), [ingressUnit]: this.ingress.read() } }
+        ? {
+            kind: 'answered',
+            units: {
+              [k3sUnit]: this.k3s.read(),
+              [ingressUnit]: this.ingress.read(),
+              [zerotierUnit]: this.zerotier.unit(),
+            },
+          }
         : { kind: 'unreachable', error: 'no bus' },
       podNetwork: this.flannel === undefined ? [] : [this.flannel],
       k3s: {
@@ -414,6 +445,11 @@ export class SimNode {
     if (action.do.startsWith('unit.') || action.do.startsWith('dns.')) this.needBus();
     switch (action.do) {
       case 'zerotier.join':
+        this.zerotier.join(action.network);
+        break;
+      case 'zerotier.rejoin':
+        this.repairs('rejoin');
+        this.zerotier.leave(action.network);
         this.zerotier.join(action.network);
         break;
       case 'zerotier.blacklist':
@@ -475,12 +511,34 @@ export class SimNode {
   }
 
   private startUnit(action: Extract<Action, { do: 'unit.start' | 'unit.restart' }>): void {
+    if (action.unit === zerotierUnit) {
+      this.repairs('restart');
+      this.zerotier.restart();
+      return;
+    }
     const unit = this.unit(action.unit);
     this.tell(`mooring asks: ${action.do} ${action.unit} (${action.reason})`);
     if (action.unit === k3sUnit && action.do === 'unit.restart') this.justify();
     unit.resetFailed();
     if (action.do === 'unit.start') unit.start();
     else unit.restart();
+  }
+
+  /** ZeroTier is repaired only where it has been contradicted for the whole patience. */
+  private repairs(kind: 'rejoin' | 'restart'): void {
+    const { nowMs } = this.clock;
+    this.tell(`mooring repairs ZeroTier: ${kind}`);
+    this.repaired[kind].push(nowMs);
+    const { patience, pause } = this.config.zerotier.repair;
+    if (nowMs - this.zerotier.unit().startedMs < pause - 100)
+      this.violate('ZeroTier is repaired although it has only just started');
+    // What went away in the very moment of acting was still there when mooring looked.
+    const { fromMs, untilMs } =
+      this.contradictedSinceMs === undefined
+        ? this.contradicted
+        : { fromMs: this.contradictedSinceMs, untilMs: nowMs };
+    if (nowMs - untilMs > 100 || nowMs - fromMs < patience - 100)
+      this.violate('ZeroTier is repaired although it was not wrong for long enough');
   }
 
   /** A restart of a running k3s needs something that really changed since it began. */

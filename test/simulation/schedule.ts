@@ -82,6 +82,12 @@ function judgeTheEnd(node: SimNode, recoveredAtMs: number | undefined): void {
       `not moored ${recoveryMs / 60_000} min after the last fault; ${told || 'mooring thinks it is'}`,
     );
   } else if (!node.isMoored()) node.violate('moored, but not for long');
+  const { repair } = node.settings.zerotier;
+  for (const [kind, times] of Object.entries(node.repaired)) {
+    const most = busiest(times, repair.budget.periodMs);
+    if (most > 2 * repair.budget.count)
+      node.violate(`ZeroTier was repaired (${kind}) ${most} times within an hour`);
+  }
   const { budget } = node.settings.k3s.restart;
   const most = busiest(node.k3s.begins, budget.periodMs);
   if (most > allowedBegins(budget))

@@ -97,6 +97,15 @@ const broken: readonly Sabotage[] = [
     name: 'leaves a unit that has failed',
     act: (action) => (action.do === 'unit.start' && action.reason === 'failed' ? undefined : action),
   },
+  {
+    name: 'leaves ZeroTier as it is, whatever somebody did to its interface',
+    act: (action) =>
+      action.do === 'zerotier.rejoin' || (action.do === 'unit.restart' && action.reason === 'repair')
+        ? undefined
+        : action,
+  },
+  { name: 'has no budget for the repairs of ZeroTier', repair: { budget: '1000/1s', maxDelay: '1s' } },
+  { name: 'repairs ZeroTier as soon as it is contradicted', repair: { patience: '1s', pause: '1s' } },
   { name: 'does not wait for the link to settle', restart: { settle: '0s', budget: '1000/1s' } },
 ];
 

@@ -1,11 +1,13 @@
 /**
  * zerotier-one with one network, as measured: the order of kernel events at a start, the window in which the API answers
- * before it knows its networks, OK from the cache, and addresses that stay while it is refused.
+ * before it knows its networks, OK from the cache, addresses that stay while it is refused, and that what others do to its
+ * interface is never mended.
  */
 import { SystemError } from '../../src/systems/error.ts';
+import type { UnitReading } from '../../src/systems/systemd/types.ts';
 import type { NetworkStatus, ZeroTierReading } from '../../src/systems/zerotier/types.ts';
 import type { Random } from '../support/random.ts';
-import { aConfig, device, networkId, zerotierAnswers } from '../support/world.ts';
+import { aConfig, aUnit, device, networkId, zerotierAnswers } from '../support/world.ts';
 import type { VirtualClock } from './clock.ts';
 import type { Kernel, SimLink } from './kernel.ts';
 
@@ -18,6 +20,8 @@ export class ZeroTierModel {
   /** The controller's side. */
   authorized = true;
   address = '10.45.0.7/24';
+  /** Assigned addresses that mooring has been told, and has kept. */
+  readonly told = new Set<string>();
   private readonly clock: VirtualClock;
   private readonly kernel: Kernel;
   private readonly random: Random;
@@ -31,6 +35,8 @@ export class ZeroTierModel {
   private status: NetworkStatus = 'REQUESTING_CONFIGURATION';
   private online = false;
   private blacklist: readonly string[] = [];
+  private startedMs = 0;
+  private readdressedMs = Number.NEGATIVE_INFINITY;
 
   constructor(clock: VirtualClock, kernel: Kernel, random: Random) {
     this.clock = clock;
@@ -42,6 +48,7 @@ export class ZeroTierModel {
     if (this.isRunning) return;
     this.isRunning = true;
     this.online = false;
+    this.startedMs = this.clock.nowMs;
     const generation = ++this.generation;
     const later = (delayMs: number, run: () => void) =>
       this.clock.after(delayMs, () => {
@@ -109,11 +116,39 @@ export class ZeroTierModel {
     if (this.networksRead) this.bringUp();
   }
 
+  leave(id: string): void {
+    if (!this.apiUp || this.api !== 'none') throw new SystemError('zerotier-unreachable', 'no answer');
+    if (id !== networkId || !this.joined || !this.networksRead) return;
+    this.joined = false;
+    this.cached = undefined;
+    this.kernel.remove(device);
+  }
+
   setBlacklist(prefixes: readonly string[]): void {
     if (!this.apiUp || this.api !== 'none') throw new SystemError('zerotier-unreachable', 'no answer');
     this.clock.after(this.random.between(1_000, 10_000), () => {
       if (this.random.chance(0.95)) this.blacklist = prefixes;
     });
+  }
+
+  /** The service, as systemd tells it. */
+  unit(): UnitReading {
+    return aUnit({ activeState: this.isRunning ? 'active' : 'inactive', startedMs: this.startedMs });
+  }
+
+  /** Whether the API can be seen to say OK, while the kernel has not got what it says. */
+  isContradicted(): boolean {
+    if (!this.apiUp || !this.online || this.api !== 'none' || !this.joined || !this.networksRead)
+      return false;
+    const link = this.kernel.links.get(device);
+    return this.status === 'OK' && (link?.up !== true || !this.hasOnlyItsAddress());
+  }
+
+  /** An address that mooring was never told of could be anybody's. */
+  hasOnlyItsAddress(): boolean {
+    const addresses = this.kernel.links.get(device)?.addresses ?? [];
+    const isStale = (address: string) => address !== this.cached && this.told.has(address);
+    return addresses.some((address) => address === this.cached) && !addresses.some(isStale);
   }
 
   /** Whether the link is what the controller wants it to be, and authorised: the truth behind the reading. */
@@ -162,7 +197,7 @@ export class ZeroTierModel {
 
   /** The controller's answer arrives. */
   private takeConfiguration(): void {
-    if (!this.isRunning) return;
+    if (!this.isRunning || !this.joined) return;
     if (!this.authorized) {
       this.status = 'ACCESS_DENIED';
       return;
@@ -171,10 +206,14 @@ export class ZeroTierModel {
     const before = this.cached;
     this.cached = this.address;
     const link: SimLink | undefined = this.kernel.links.get(device);
-    if (link === undefined || (before === this.cached && link.addresses.includes(this.cached))) return;
+    // An address that it has set once is never looked after again.
+    if (link === undefined || before === this.cached) return;
     const { address } = this;
-    this.kernel.alter(link, (it) => (it.addresses = []));
-    this.kernel.alter(link, (it) => (it.addresses = [address]));
+    // It sees what the interface has through a cache of one second: after a change it does not find what to remove.
+    const isBlind = this.clock.nowMs - this.readdressedMs < 1_000;
+    this.readdressedMs = this.clock.nowMs;
+    if (!isBlind) this.kernel.alter(link, (it) => (it.addresses = []));
+    this.kernel.alter(link, (it) => (it.addresses = [...it.addresses, address]));
   }
 }
 

@@ -1,10 +1,12 @@
 /**
  * Stage `link`: whether each network's interface carries what ZeroTier says it carries. ZeroTier's `OK` comes from its
- * cache and the interface is up from the join on, so the link is ready only where API and kernel agree.
+ * cache and the interface is up from the join on, so the link is ready only where API and kernel agree. Where they
+ * disagree for good, ZeroTier is repaired.
  */
 import type { Link } from '../../systems/netlink/types.ts';
 import type { Finding } from '../conditions.ts';
 import type { Memory, RememberedLink } from '../memory.ts';
+import { planRepairs, type RepairNote } from './repair.ts';
 import { earliest, isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
 
 /** A network's link now. `unknown`: nobody can say, so nothing may be concluded from it. */
@@ -47,8 +49,8 @@ const eagerMs = 1_000;
 
 export function linkStage(input: StageInput): LinkResult {
   const links: Record<string, LinkState> = {};
-  let memory = input.memory;
-  let wakeAtMs: number | undefined;
+  const repairs = planRepairs(input);
+  let { memory, wakeAtMs } = repairs;
   for (const { id } of input.config.zerotier.networks) {
     const state = judge(input, memory, id);
     const remembered = remember(memory.links[id] ?? neverReady, state, input);
@@ -57,7 +59,8 @@ export function linkStage(input: StageInput): LinkResult {
     if (state.kind !== 'ready') wakeAtMs = earliest(wakeAtMs, input.now.monoMs + eagerMs);
     else if (!isSettled(remembered, input)) wakeAtMs = earliest(wakeAtMs, settledAtMs(remembered, input));
   }
-  return { actions: [], memory, wakeAtMs, findings: { LinkReady: sumUp(links) }, links };
+  const findings = { LinkReady: sumUp(links, repairs.notes) };
+  return { actions: repairs.actions, memory, wakeAtMs, findings, links };
 }
 
 /** Compares ZeroTier's view with the kernel's. */
@@ -175,12 +178,29 @@ function isSettled(remembered: RememberedLink, input: StageInput): boolean {
   return atMs !== undefined && input.now.monoMs >= atMs;
 }
 
-function sumUp(links: Readonly<Record<string, LinkState>>): Finding {
-  const states = Object.values(links);
-  for (const state of states) if (state.kind === 'not-ready') return isFalse(state.reason, state.message);
-  for (const state of states) if (state.kind === 'unknown') return isUnknown(state.reason, state.message);
-  const parts = states.map((state) =>
-    state.kind === 'ready' ? `${state.link.name} carries ${state.addresses.join(', ')}` : '',
+/** The worst link's finding, with what is done about it. */
+function sumUp(
+  links: Readonly<Record<string, LinkState>>,
+  notes: Readonly<Record<string, RepairNote>>,
+): Finding {
+  const states = Object.entries(links);
+  for (const [id, state] of states) {
+    if (state.kind === 'not-ready') return isFalse(state.reason, phrases(state.message, notes[id]?.remedy));
+  }
+  for (const [, state] of states) {
+    if (state.kind === 'unknown') return isUnknown(state.reason, state.message);
+  }
+  const parts = states.map(([id, state]) =>
+    state.kind === 'ready'
+      ? phrases(
+          `${state.link.name} carries ${state.addresses.join(', ')}`,
+          notes[id]?.wrong,
+          notes[id]?.remedy,
+        )
+      : '',
   );
   return isTrue('Agreed', parts.join('; '));
 }
+
+const phrases = (...parts: readonly (string | undefined)[]) =>
+  parts.filter((part) => part !== undefined && part !== '').join('; ');
