@@ -138,8 +138,7 @@ export function openNode(options: NodeOptions): Node {
       case 'zerotier.join':
         return zerotier.join(action.network);
       case 'zerotier.rejoin':
-        await zerotier.leave(action.network);
-        return zerotier.join(action.network);
+        return zerotier.rejoin(action.network);
       case 'zerotier.blacklist':
         return zerotier.setInterfacePrefixBlacklist(action.prefixes);
       case 'dns.set':

@@ -55,6 +55,14 @@ const statuses: readonly NetworkStatus[] = [
 const domainName =
   /^(?=.{1,253}\.?$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?$/;
 
+/** What a person may have set for a network; zerotier-one forgets it with the network. */
+const networkSettings = z.object({
+  allowManaged: z.optional(z.boolean()),
+  allowGlobal: z.optional(z.boolean()),
+  allowDefault: z.optional(z.boolean()),
+  allowDNS: z.optional(z.boolean()),
+});
+
 /** Parses `text` as the answer to `path`. Throws SystemError `zerotier-unexpected`. */
 function parse<T extends z.ZodMiniType>(schema: T, path: string, text: string): z.infer<T> {
   let value: unknown;
@@ -135,4 +143,9 @@ export function decodeReading(texts: {
 /** Whether an answer to a join is a network's object; without a tun device it is `{}`. */
 export function isNetworkAnswer(text: string, networkId: string): boolean {
   return parse(z.object({ id: z.optional(z.string()) }), `/network/${networkId}`, text).id !== undefined;
+}
+
+/** The body of a join that gives a network the settings which `text`, the answer of before, tells. */
+export function joinBody(text: string, networkId: string): string {
+  return JSON.stringify(parse(networkSettings, `/network/${networkId}`, text));
 }

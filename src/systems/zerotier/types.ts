@@ -66,6 +66,11 @@ export interface ZeroTier {
   join(networkId: string): Promise<void>;
   /** Leaves, idempotently. */
   leave(networkId: string): Promise<void>;
+  /**
+   * Leaves and joins with the settings that the network had (`zerotier-cli set`), which makes its interface anew. Throws where it
+   * is not joined, and as `join` does.
+   */
+  rejoin(networkId: string): Promise<void>;
   /** Lets ZeroTier merge the list into its `local.conf` and reload (POST /config/settings). In force up to 30 s later. */
   setInterfacePrefixBlacklist(prefixes: readonly string[]): Promise<void>;
 }

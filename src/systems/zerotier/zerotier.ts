@@ -9,7 +9,7 @@
 import { messageOf, SystemError } from '../error.ts';
 import { readSecret } from '../files/secret.ts';
 import { createHttpClient, type HttpAnswer } from '../http.ts';
-import { decodeReading, isNetworkAnswer } from './decode.ts';
+import { decodeReading, isNetworkAnswer, joinBody } from './decode.ts';
 import type { ZeroTier, ZeroTierReading } from './types.ts';
 
 /** How to reach it. */
@@ -107,7 +107,7 @@ export function createZeroTier(options: ZeroTierOptions): ZeroTierClient {
   }
 
   /** A verb's request; anything but 200 is an error. */
-  async function act(method: 'POST' | 'DELETE', path: string, body?: string): Promise<string> {
+  async function act(method: 'GET' | 'POST' | 'DELETE', path: string, body?: string): Promise<string> {
     const answer = await withToken(async (auth) => {
       const got = await ask(auth, method, path, body);
       return got.status === 401 ? 'unauthorized' : got;
@@ -138,6 +138,14 @@ export function createZeroTier(options: ZeroTierOptions): ZeroTierClient {
     throw new SystemError('zerotier-bad-network', 'a ZeroTier network id has 16 lower-case hex digits');
   }
 
+  async function joinWith(networkId: string, body: string): Promise<void> {
+    if (isNetworkAnswer(await act('POST', networkPath(networkId), body), networkId)) return;
+    throw new SystemError(
+      'zerotier-join-refused',
+      `zerotier-one could not make an interface for network ${networkId}; see that /dev/net/tun exists (modprobe tun) and what journalctl -u zerotier-one says`,
+    );
+  }
+
   return {
     async read() {
       try {
@@ -148,12 +156,11 @@ export function createZeroTier(options: ZeroTierOptions): ZeroTierClient {
         return { kind: 'unreachable', error: error.message };
       }
     },
-    async join(networkId) {
-      if (isNetworkAnswer(await act('POST', networkPath(networkId), '{}'), networkId)) return;
-      throw new SystemError(
-        'zerotier-join-refused',
-        `zerotier-one could not make an interface for network ${networkId}; see that /dev/net/tun exists (modprobe tun) and what journalctl -u zerotier-one says`,
-      );
+    join: (networkId) => joinWith(networkId, '{}'),
+    async rejoin(networkId) {
+      const settings = joinBody(await act('GET', networkPath(networkId)), networkId);
+      await act('DELETE', networkPath(networkId));
+      await joinWith(networkId, settings);
     },
     async leave(networkId) {
       await act('DELETE', networkPath(networkId));

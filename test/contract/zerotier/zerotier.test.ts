@@ -27,6 +27,7 @@ const zerotierOne =
       'GET /status': statusAnswer(),
       'GET /network': [networkAnswer()],
       'GET /peer': peerAnswer(),
+      [`GET /network/${networkId}`]: { ...networkAnswer(), allowGlobal: true },
       [`POST /network/${networkId}`]: networkAnswer(),
       [`DELETE /network/${networkId}`]: { result: true },
       'POST /config/settings': {},
@@ -93,6 +94,34 @@ describe('zerotier-one’s local API', () => {
     assert.deepEqual(
       server.seen.map(({ method, path }) => [method, path]),
       [['DELETE', `/network/${networkId}`]],
+    );
+  });
+
+  test('a network that is left and joined keeps the settings that a person gave it', bounded, async () => {
+    await zerotier.rejoin(networkId);
+    const path = `/network/${networkId}`;
+    assert.deepEqual(
+      server.seen.map((request) => [request.method, request.path]),
+      [
+        ['GET', path],
+        ['DELETE', path],
+        ['POST', path],
+      ],
+    );
+    assert.deepEqual(JSON.parse(server.seen[2]?.body ?? ''), {
+      allowManaged: true,
+      allowGlobal: true,
+      allowDefault: false,
+      allowDNS: false,
+    });
+  });
+
+  test('a network that is not joined is not left and joined', bounded, async () => {
+    server.behave(answerWith(404, '{}'));
+    await assert.rejects(zerotier.rejoin(networkId), { code: 'zerotier-unexpected' });
+    assert.deepEqual(
+      server.seen.map(({ method }) => method),
+      ['GET'],
     );
   });
 
