@@ -38,6 +38,8 @@ export type Action =
   | { readonly do: 'unit.reload'; readonly unit: string }
   | { readonly do: 'unit.stop'; readonly unit: string }
   | { readonly do: 'ingress.replace'; readonly text: string; readonly generation: string }
+  /** Has the running nginx carry on as the program that is installed. */
+  | { readonly do: 'ingress.renew'; readonly program: string }
   /** Keeps the config in place as the one to fall back to. */
   | { readonly do: 'ingress.keep'; readonly generation: string }
   /** Falls back to the kept one, since nginx cannot take over the generation `refused`. */
@@ -66,6 +68,7 @@ export function actionKey(action: Action): string {
     case 'ingress.keep':
       return `${action.do}:${action.generation}`;
     case 'ingress.restore':
+    case 'ingress.renew':
       return action.do;
     case 'zerotier.blacklist':
     case 'k3s.write-config':
@@ -109,6 +112,8 @@ export function describeAction(action: Action): string {
       return `test and install ingress config ${action.generation}`;
     case 'ingress.keep':
       return `keep ingress config ${action.generation} as the last one that works`;
+    case 'ingress.renew':
+      return 'renew the running nginx to the program that is installed';
     case 'ingress.restore':
       return `put the last ingress config that works back in place of ${action.refused}`;
     default:

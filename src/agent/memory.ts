@@ -54,6 +54,18 @@ export interface Seen {
   readonly sinceMs: number;
 }
 
+/** nginx' program, by identity of its files. */
+export interface RememberedProgram {
+  readonly installed: string;
+  /** Monotonic ms of the first pass that saw it; 0 for the first that was ever seen. */
+  readonly sinceMs: number;
+  /** What was installed before. */
+  readonly before: string | undefined;
+  /** Invocation of the unit that `running` is about. */
+  readonly run: string;
+  readonly running: string;
+}
+
 /** flannel's devices, as far as they have been seen. */
 export interface RememberedPodNetwork {
   /** Names seen since the boot. */
@@ -105,6 +117,8 @@ export interface Memory {
   readonly attempts: Readonly<Record<string, Attempt>>;
   readonly repair: RememberedRepair;
   readonly podNetwork: RememberedPodNetwork;
+  /** Which nginx runs, and which one is installed. */
+  readonly ingressProgram: RememberedProgram | undefined;
   /** Monotonic ms since which a running nginx does not tell what it serves. */
   readonly ingressSilentSinceMs: number | undefined;
   /** The name under which k3s was first started since the boot, where the config leaves it to the host name. */
@@ -129,6 +143,7 @@ export function emptyMemory(nowMs: number): Memory {
     restarts: {},
     attempts: {},
     repair: { answeringSinceMs: undefined, networks: {} },
+    ingressProgram: undefined,
     podNetwork: { devices: [], routed: [], badSinceMs: undefined, wasAsked: false },
     ingressSilentSinceMs: undefined,
     nodeName: undefined,
@@ -179,6 +194,8 @@ export function backoffPolicy(action: Action): BackoffPolicy {
     case 'ingress.keep':
     case 'ingress.restore':
       return { firstMs: 2_000, maxMs: 60_000 };
+    case 'ingress.renew':
+      return { firstMs: 60_000, maxMs: 3_600_000 };
     default:
       return action satisfies never;
   }
@@ -237,6 +254,11 @@ export function ended(memory: Memory, action: Action, outcome: Outcome): Memory 
   if (action.do === 'dns.revert' && outcome.ok) {
     const { attempts, dnsSet } = memory;
     return { ...memory, attempts: without(attempts, key), dnsSet: without(dnsSet, action.device) };
+  }
+  if (action.do === 'ingress.renew' && outcome.ok) {
+    const { attempts, ingressProgram } = memory;
+    const renewed = ingressProgram && { ...ingressProgram, running: action.program };
+    return { ...memory, attempts: without(attempts, key), ingressProgram: renewed };
   }
   const { code: _, error: __, ...rest } = attempt;
   const now = outcome.ok

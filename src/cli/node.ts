@@ -29,6 +29,8 @@ import { paths, zerotierTokenCredential } from './paths.ts';
 
 /** Tests a candidate of the ingress' config, with the privileges that takes. */
 const checkUnit = 'mooring-ingress-check.service';
+/** Has a running nginx carry on as the program that is installed. */
+const renewUnit = 'mooring-ingress-renew.service';
 
 export interface NodeOptions {
   readonly config: Config;
@@ -63,11 +65,11 @@ export interface Node {
 export function openNode(options: NodeOptions): Node {
   const { wake, log } = options;
   const credential = (name: string) => secretPath({ credential: name }, options.credentialsDirectory);
-  const driven = [...watchedUnits, checkUnit];
+  const driven = [...watchedUnits, checkUnit, renewUnit];
   const bus = createBus({ matches: [...resolvedMatches, ...systemdMatches(driven)], wake, log });
   const resolved = createResolved({ bus, wake });
   const systemd = createSystemd({ bus, wake, units: driven });
-  const nginx = createNginx({ systemd, checkUnit });
+  const nginx = createNginx({ systemd, checkUnit, renewUnit });
   const zerotier = createZeroTier({
     tokenFile: options.zerotierTokenFile ?? credential(zerotierTokenCredential),
   });
@@ -164,6 +166,8 @@ export function openNode(options: NodeOptions): Node {
         return systemd.stop(action.unit);
       case 'ingress.replace':
         return nginx.replace(action.text);
+      case 'ingress.renew':
+        return nginx.renew();
       case 'ingress.keep':
         return nginx.keep();
       case 'ingress.restore':

@@ -115,6 +115,9 @@ export const faults: readonly [Fault, ...Fault[]] = [
     if (node.flannel !== undefined) node.flannel = { ...node.flannel, routes: 0 };
   }),
   once('k3s crashes', (node) => node.k3s.crash()),
+  once('nginx is updated', (node) => {
+    node.nginxProgram = `${node.random.between(2, 9)}`;
+  }),
   once('nginx crashes', (node) => node.ingress.crash()),
   once('the k3s binary is replaced', (node) => {
     node.replaceBinary(`${node.random.between(2, 9)}:1:1`);

@@ -92,6 +92,9 @@ export class SimNode {
   /** mooring saw routes in this run of k3s: that none are there is a fault only then. */
   private wereRoutesSeen = false;
   nginxConfig: FileReading = { kind: 'absent' };
+  /** nginx' program as installed, and as it runs. */
+  nginxProgram = '1';
+  nginxRuns = '1';
   /** The text that was kept because it was served. */
   nginxKept: string | undefined;
   served: string | undefined;
@@ -139,6 +142,7 @@ export class SimNode {
       mayStart: () => this.nginxConfig.kind === 'present',
       begun: () => {
         this.served = undefined;
+        this.nginxRuns = this.nginxProgram;
         if (!this.canBind()) this.clock.after(20, () => this.ingress.crash());
       },
       isReady: () => {
@@ -248,6 +252,7 @@ export class SimNode {
       this.zerotier.hasOnlyItsAddress() &&
       dns?.servers[0] === '10.45.0.1' &&
       this.k3s.active === 'active' &&
+      this.nginxRuns === this.nginxProgram &&
       this.isFlannelWhole() &&
       this.isBoundToTheLinkOfNow() &&
       this.k3sConfig.kind === 'present' &&
@@ -420,6 +425,7 @@ export class SimNode {
       },
       ingress: {
         installed: true,
+        program: this.nginxProgram,
         ipv6: true,
         config: this.nginxConfig,
         keptGeneration: this.nginxKept === undefined ? undefined : generationOf(this.nginxKept),
@@ -481,6 +487,9 @@ export class SimNode {
           this.written('');
           this.nginxKept = this.nginxConfig.text;
         }
+        break;
+      case 'ingress.renew':
+        if (this.ingress.active === 'active') this.nginxRuns = this.nginxProgram;
         break;
       case 'ingress.restore':
         if (this.nginxKept !== undefined) this.nginxConfig = this.written(this.nginxKept);

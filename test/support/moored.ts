@@ -33,6 +33,7 @@ export function look(overrides: Partial<World> = {}): { readonly result: Plan; r
     dns: { kind: 'present', links: { 7: { ...link, domains } }, resolvConfMode: 'stub' },
     ingress: {
       installed: true,
+      program: '1:1:1 2:2:2',
       ipv6: true,
       config: { kind: 'present', text: ingress.text, mode: 0o644 },
       keptGeneration: ingress.generation,

@@ -18,8 +18,10 @@ type Result = StageResult & { readonly findings: { readonly IngressRunning: Find
 /** How long the new workers may take to answer before a reload counts as refused, and before another one is asked for. */
 const reloadPatienceMs = 5_000;
 
-export function ingressStage(input: StageInput): Result {
-  const { world, config, memory, now } = input;
+export function ingressStage(seen: StageInput): Result {
+  const { world, config, now } = seen;
+  const memory = noteProgram(seen.memory, world.ingress.program, now.monoMs);
+  const input = { ...seen, memory };
   const answer = (
     finding: Finding,
     wakeAtMs?: number,
@@ -119,7 +121,10 @@ function serving(
         const isKept = world.ingress.keptGeneration === generation;
         const done = [actionKey(start), actionKey(reload), replace, 'ingress.restore'];
         const next = cleared(known, isKept ? [...done, actionKey(keep)] : done);
-        return answer(isTrue('Serving', `nginx serves ${ports}`), undefined, isKept ? [] : due(keep), next);
+        const renewal = renewalOf(next, unit, now.monoMs);
+        const finding = isTrue('Serving', `nginx serves ${ports}${renewal.words}`);
+        const actions = isKept ? renewal.actions : due(keep);
+        return answer(finding, renewal.wakeAtMs, actions, renewal.memory);
       }
       const attempt = memory.attempts[actionKey(reload)];
       const isUnderWay = attempt !== undefined && now.monoMs - attempt.lastMs < reloadPatienceMs;
@@ -179,6 +184,44 @@ function startActions(input: StageInput, unit: UnitReading): readonly Action[] {
   const start: Action = { do: 'unit.start', unit: ingressUnit, reason };
   const isDue = mayTry(input.memory.attempts[actionKey(start)], input.now.monoMs);
   return isDue && startAllowed(input) ? [start] : [];
+}
+
+/** An update replaces several files: what is installed has to stand still for this long before nginx is renewed to it. */
+const installedForMs = 10_000;
+
+/** Notes which program is installed, and since when. */
+function noteProgram(memory: Memory, installed: string | undefined, nowMs: number): Memory {
+  const known = memory.ingressProgram;
+  if (installed === undefined || known?.installed === installed) return memory;
+  const program =
+    known === undefined
+      ? { installed, sinceMs: 0, before: undefined, run: '', running: installed }
+      : { ...known, installed, sinceMs: nowMs, before: known.installed };
+  return { ...memory, ingressProgram: program };
+}
+
+/** Has the running nginx renewed once another program has been installed for a while. */
+function renewalOf(
+  memory: Memory,
+  unit: UnitReading,
+  nowMs: number,
+): { memory: Memory; actions: readonly Action[]; wakeAtMs: number | undefined; words: string } {
+  const none = { memory, actions: [], wakeAtMs: undefined, words: '' };
+  const known = memory.ingressProgram;
+  if (known === undefined) return none;
+  const { installed, sinceMs } = known;
+  // Started anew, it is what was installed then.
+  const started = sinceMs <= unit.startedMs ? installed : (known.before ?? installed);
+  const running = known.run === unit.invocationId ? known.running : started;
+  const noted = { ...memory, ingressProgram: { ...known, run: unit.invocationId, running } };
+  if (running === installed) return { ...none, memory: noted };
+  const renew: Action = { do: 'ingress.renew', program: installed };
+  const attempt = memory.attempts[actionKey(renew)];
+  const atMs = sinceMs + installedForMs;
+  const isDue = nowMs >= atMs && mayTry(attempt, nowMs);
+  const why = attempt?.error === undefined ? '' : ` (${attempt.error})`;
+  const words = `; another nginx is installed than the one that runs, which is renewed without closing a door${why}`;
+  return { memory: noted, actions: isDue ? [renew] : [], wakeAtMs: nowMs < atMs ? atMs : undefined, words };
 }
 
 /** A lost answer, as of a busy machine or of workers that are just starting, is no reason to reload: only a lasting silence is. */

@@ -4,7 +4,7 @@
  * Always true here: the config in place has passed `nginx -t`, run by a unit that has the rights for it; a refused candidate
  * stays beside it to be looked at. What is served is asked of the workers, since a reload that could not bind reports success.
  */
-import { access, mkdir, rename, unlink } from 'node:fs/promises';
+import { access, mkdir, rename, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { codeOf, messageOf, SystemError } from '../error.ts';
 import { readFileText, syncFolder, writeFileAtomic } from '../files/atomic.ts';
@@ -25,6 +25,8 @@ export interface NginxOptions {
   readonly binaryPath?: string;
   readonly streamModulePath?: string;
   readonly checkUnit?: string;
+  readonly renewUnit?: string;
+  readonly renewDeadlineMs?: number;
   readonly checkDeadlineMs?: number;
   readonly generationDeadlineMs?: number;
 }
@@ -48,6 +50,12 @@ const exists = (path: string) =>
     () => false,
   );
 
+/** Tells one file from another that took its place; undefined where there is none. */
+async function identity(path: string): Promise<string | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  return found === undefined ? undefined : `${found.ino}:${found.size}:${Math.floor(found.mtimeMs)}`;
+}
+
 /** The ingress as installed on this host. */
 export function createNginx(options: NginxOptions): Nginx {
   const configPath = options.configPath ?? '/var/lib/mooring/nginx/nginx.conf';
@@ -58,6 +66,7 @@ export function createNginx(options: NginxOptions): Nginx {
   const binaryPath = options.binaryPath ?? '/usr/sbin/nginx';
   const streamModulePath = options.streamModulePath ?? '/usr/lib/nginx/modules/ngx_stream_module.so';
   const checkUnit = options.checkUnit ?? 'mooring-ingress-check.service';
+  const renewUnit = options.renewUnit ?? 'mooring-ingress-renew.service';
 
   /** Without this, a unit that did not get as far as nginx would be explained by an older run's words. */
   async function forgetLastCheck(): Promise<void> {
@@ -92,16 +101,18 @@ export function createNginx(options: NginxOptions): Nginx {
 
   return {
     async read() {
-      const [hasBinary, hasModule, ipv6, config, kept, servingGeneration] = await Promise.all([
-        exists(binaryPath),
-        exists(streamModulePath),
+      const [binary, module, ipv6, config, kept, servingGeneration] = await Promise.all([
+        identity(binaryPath),
+        identity(streamModulePath),
         exists('/proc/self/net/if_inet6'),
         readFileText(configPath, maxConfigBytes),
         readFileText(keptPath, maxConfigBytes),
         readGeneration(generationSocket, options.generationDeadlineMs ?? 500),
       ]);
       const keptGeneration = kept.kind === 'present' ? generationIn(kept.text) : undefined;
-      return { installed: hasBinary && hasModule, ipv6, config, keptGeneration, servingGeneration };
+      const program = binary === undefined || module === undefined ? undefined : `${binary} ${module}`;
+      const installed = program !== undefined;
+      return { installed, program, ipv6, config, keptGeneration, servingGeneration };
     },
     async replace(text) {
       const inPlace = await readFileText(configPath, maxConfigBytes);
@@ -112,6 +123,14 @@ export function createNginx(options: NginxOptions): Nginx {
       const result = await options.systemd.run(checkUnit, options.checkDeadlineMs ?? 30_000);
       if (result !== 'done') throw await explainRefusal(result);
       await swapIn();
+    },
+    async renew() {
+      const result = await options.systemd.run(renewUnit, options.renewDeadlineMs ?? 25_000);
+      if (result === 'done') return;
+      throw new SystemError(
+        'ingress-not-renewed',
+        `${renewUnit} ended with ${result}; see journalctl -u ${renewUnit}`,
+      );
     },
     async keep() {
       const inPlace = await readFileText(configPath, maxConfigBytes);

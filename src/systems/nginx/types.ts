@@ -5,6 +5,8 @@ import type { FileReading } from '../files/types.ts';
 export interface IngressReading {
   /** Whether nginx and its stream module are installed. */
   readonly installed: boolean;
+  /** Identity of nginx' program and its stream module as installed now, undefined where they are not. */
+  readonly program: string | undefined;
   /** Whether the kernel has IPv6 at all; without it nginx cannot make such a socket and would not start. */
   readonly ipv6: boolean;
   /** The config in place. */
@@ -23,6 +25,8 @@ export interface Nginx {
    * the config in place is untouched then.
    */
   replace(text: string): Promise<void>;
+  /** Has the running nginx carry on as the program that is installed now. Throws `ingress-not-renewed`. */
+  renew(): Promise<void>;
   /** Keeps the config in place as the one that is known to work. */
   keep(): Promise<void>;
   /** Puts the kept config back in place, so that nginx can start from it. Throws `ingress-nothing-kept`. */

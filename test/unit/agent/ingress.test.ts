@@ -15,6 +15,7 @@ const config = aConfig({
 const conf = renderNginxConf(config.ingress, { ipv6: true });
 const inPlace: World['ingress'] = {
   installed: true,
+  program: '1:1:1 2:2:2',
   ipv6: true,
   config: { kind: 'present', text: conf.text, mode: 0o644 },
   keptGeneration: conf.generation,
@@ -185,6 +186,36 @@ describe('the ingress stage', () => {
       { do: 'ingress.restore', refused: conf.generation },
       start,
     ]);
+  });
+
+  test('renews a running nginx once another program has been installed for a while, and knows when it is done', () => {
+    const first = ask();
+    const updated = { ingress: { ...inPlace, program: '9:9:9 2:2:2' } };
+    const seen = ask(updated, first.memory, 200_000);
+    assert.deepEqual(seen.actions, []);
+    assert.equal(seen.findings.IngressRunning.status, 'true');
+    assert.equal(seen.wakeAtMs, 210_000);
+    const due = ask(updated, seen.memory, 210_000);
+    assert.deepEqual(due.actions, [{ do: 'ingress.renew', program: '9:9:9 2:2:2' }]);
+    const [renew] = due.actions;
+    assert.ok(renew);
+    const begunAt = begun(due.memory, renew, { ...context, nowMs: 210_000 });
+    const failed = ended(begunAt, renew, { ok: false, code: 'ingress-not-renewed', message: 'no' });
+    assert.deepEqual(ask(updated, failed, 211_000).actions, []);
+    assert.match(ask(updated, failed, 211_000).findings.IngressRunning.message, /renewed.*\(no\)$/);
+    const done = ended(begunAt, renew, { ok: true });
+    assert.deepEqual(ask(updated, done, 212_000).actions, []);
+    assert.equal(ask(updated, done, 212_000).wakeAtMs, undefined);
+  });
+
+  test('takes an nginx that was started after the update for the installed program', () => {
+    const ingress = { ...inPlace, program: '9:9:9 2:2:2' };
+    const updated = ask({ ingress }, ask().memory, 200_000);
+    const anew = { units: units({}, { invocationId: 'e'.repeat(32), startedMs: 205_000 }), ingress };
+    const after = ask(anew, updated.memory, 400_000);
+    assert.deepEqual(after.actions, []);
+    const before = { units: units({}, { invocationId: 'e'.repeat(32), startedMs: 199_000 }), ingress };
+    assert.equal(ask(before, updated.memory, 400_000).actions[0]?.do, 'ingress.renew');
   });
 
   test('forgets a refused candidate when the wanted config is another one', () => {
