@@ -37,6 +37,30 @@ describe('a node that faults come upon is moored again by itself', () => {
       const { wrong } = await storm.round(round);
       assert.deepEqual(wrong, [], told.join('\n'));
     });
+
+  test('and a node that is not moored again, or k3s started for nothing, is found', async () => {
+    const nobody: Fault = {
+      name: 'mooring stopped for good, and the link changed by others',
+      touches: ['mooring', 'resolved'],
+      k3sStarts: 0,
+      begin: async (scene) => {
+        await scene.strike('systemctl', 'stop', 'mooring.service');
+        await scene.strike('resolvectl', 'revert', scene.device);
+        return undefined;
+      },
+    };
+    const lost = await storm.round({ faults: [nobody], lastsMs: 0 }, 3_000);
+    assert.equal(lost.recoveredMs, undefined);
+    assert.match(
+      lost.wrong.join('\n'),
+      /readyz answers 000.*resolved's servers.*nas\.home\.example: no answer/s,
+    );
+
+    const restarted = faults.find(({ name }) => name === 'zerotier-one restarted');
+    assert.ok(restarted !== undefined);
+    const counted = await storm.round({ faults: [{ ...restarted, k3sStarts: 0 }], lastsMs: 0 });
+    assert.deepEqual(counted.wrong, ['mooring started k3s 1 times, with a reason for 0']);
+  });
 });
 
 describe('the faults of a seed', () => {

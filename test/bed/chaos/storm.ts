@@ -76,7 +76,7 @@ export class Storm {
   }
 
   /** One round. Leaves a moored node, or throws where not even a person's help brought it back. */
-  async round(round: Round): Promise<Outcome> {
+  async round(round: Round, boundMs: number = this.#options.boundMs): Promise<Outcome> {
     const startedMs = Date.now();
     const names = round.faults.map(({ name }) => name);
     const failures: string[] = [];
@@ -92,7 +92,7 @@ export class Storm {
     for (const end of endings) await end().catch((error: unknown) => failures.push(firstLine(error)));
     const endedMs = endings.length > 0 ? performance.now() : this.#scene.struckAtMs;
     const lastedMs = Date.now() - startedMs;
-    const found = await this.#recovery();
+    const found = await this.#recovery(boundMs);
     const recoveredMs = found.look === undefined ? undefined : found.atMs - endedMs;
     const k3sStarts = this.#startsSince(found.look);
     const wrong = [...failures, ...found.amiss, ...tooMany(round.faults, k3sStarts)];
@@ -104,8 +104,10 @@ export class Storm {
   }
 
   /** Waits for a node that is moored and stays so, restarts of k3s included. */
-  async #recovery(): Promise<{ look: Look | undefined; atMs: number; amiss: readonly string[] }> {
-    const deadlineMs = performance.now() + this.#options.boundMs;
+  async #recovery(
+    boundMs: number,
+  ): Promise<{ look: Look | undefined; atMs: number; amiss: readonly string[] }> {
+    const deadlineMs = performance.now() + boundMs;
     let amiss: readonly string[] = [];
     while (performance.now() < deadlineMs) {
       const look = await this.#scene.look();
