@@ -61,7 +61,11 @@ function labelAdvice(key: string): string {
 
 function byPlace(place: string, value: unknown): string | undefined {
   const written = typeof value === 'string' || typeof value === 'number' ? String(value) : '';
-  if (/^(k3s\.restart\.(outage|settle|maxDelay)|zerotier\.repair\.(patience|pause|maxDelay))$/.test(place))
+  if (
+    /^(k3s\.restart\.(outage|settle|spread|maxDelay)|zerotier\.repair\.(patience|pause|maxDelay))$/.test(
+      place,
+    )
+  )
     return durationAdvice(written);
   if (place === 'k3s.restart.budget' && /^\d+$/.test(written)) return `add the period: ${written}/10m`;
   if (place === 'zerotier.repair.budget' && /^\d+$/.test(written)) return `add the period: ${written}/1h`;

@@ -38,6 +38,7 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
     'Any other option of k3s agent, passed through; lists are appended to those of your own k3s config.',
   'k3s.restart': 'When and how often k3s is restarted.',
   'k3s.restart.outage': 'A link that was away longer than this is a reason for a restart.',
+  'k3s.restart.spread': 'After an outage of the link: over how long the restarts of many nodes are spread.',
   'k3s.restart.settle': 'How long the link must be ready before k3s is restarted.',
   'k3s.restart.budget': 'How many restarts in how long, before they are spaced out.',
   'k3s.restart.maxDelay': 'The longest wait between two restarts.',

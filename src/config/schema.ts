@@ -161,6 +161,7 @@ const k3s = z.strictObject({
     z.strictObject({
       outage: z.prefault(duration, '30s'),
       settle: z.prefault(duration, '2s'),
+      spread: z.prefault(duration, '45s'),
       budget: z.prefault(budget, '5/10m'),
       maxDelay: z.prefault(duration, '10m'),
     }),

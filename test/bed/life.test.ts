@@ -15,7 +15,7 @@ const noticeMs = 100_000;
 const k3sConfig = '/etc/rancher/k3s/config.yaml.d/50-mooring.yaml';
 const dropIn = '/etc/mooring/config.d/50-test.yaml';
 /** Any pause counts as short; the test of the long one changes that. The budget is tested elsewhere. */
-const patient = 'k3s: {restart: {outage: 30m, settle: 1s, budget: 100/10m}}\n';
+const patient = 'k3s: {restart: {outage: 30m, settle: 1s, spread: 0s, budget: 100/10m}}\n';
 const settleMs = 1_000;
 
 describe('in the life of a node', () => {

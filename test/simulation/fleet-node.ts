@@ -38,6 +38,10 @@ export const aftermathMs = 180_000;
 
 /** Runs the daemon from `bootMs`, when the device is there and ZeroTier knows its network from its cache. */
 export async function mooredLife(outage: Outage, random: Random, bootMs: number): Promise<MooredLife> {
+  /** Of its own, as every node's. */
+  const address = Math.floor(random.next() * 0x100_0000_0000)
+    .toString(16)
+    .padStart(10, '0');
   const clock = new VirtualClock();
   const probesMs: number[] = [];
   let dns: LinkDns | undefined;
@@ -72,7 +76,7 @@ export async function mooredLife(outage: Outage, random: Random, bootMs: number)
 
   const look = (): World => ({
     ...world,
-    zerotier: zerotierNow(outage, clock.nowMs),
+    zerotier: zerotierNow(outage, address, clock.nowMs),
     dns: {
       kind: 'present',
       links: dns === undefined ? {} : { [link.ifindex]: dns },
@@ -154,12 +158,12 @@ export async function mooredLife(outage: Outage, random: Random, bootMs: number)
   return { probesMs, beginsMs: k3s.begins, toldMs, passes };
 }
 
-function zerotierNow(outage: Outage, nowMs: number): World['zerotier'] {
+function zerotierNow(outage: Outage, address: string, nowMs: number): World['zerotier'] {
   const span = outage.refused;
   const reading = span !== undefined && nowMs >= span.fromMs && nowMs < span.toMs ? refused : admitted;
   // Home's ZeroTier is taken for the controller; it is heard every 60 s while packets pass.
   const lastReceiveAgeMs = (isOpen(outage, nowMs) ? 0 : nowMs - outage.cutMs) + 23_000;
   return reading.kind === 'answered'
-    ? { ...reading, peers: [{ address: controller, lastReceiveAgeMs }] }
+    ? { ...reading, address, peers: [{ address: controller, lastReceiveAgeMs }] }
     : reading;
 }

@@ -12,7 +12,7 @@ import { cleared, type Memory } from '../memory.ts';
 import { k3sUnit } from '../world.ts';
 import { cloudPatienceMs } from './cloud.ts';
 import { noteBound, noteSeen, seenEpoch, wantedEpoch } from './k3s-epoch.ts';
-import { isNodeName, k3sNetwork, wantedConfig, wantedNodeName } from './k3s-wanted.ts';
+import { isNodeName, k3sNetwork, type ReadyLink, wantedConfig, wantedNodeName } from './k3s-wanted.ts';
 import type { LinkState } from './link.ts';
 import { earliest, isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
 
@@ -147,6 +147,8 @@ function decide(input: StageInput, situation: Situation): Step {
       runs || starts ? state : isFalse('Settling', 'what k3s takes over has just changed'),
       steadyMs,
     );
+  const outageDueMs = reason === 'outage' ? spreadMs(input, link) : 0;
+  if (input.now.monoMs < outageDueMs) return stay(state, outageDueMs);
   if (waitsForCloud(input, runs || starts)) {
     return stay(
       isFalse('WaitingForCloud', 'waiting for the cloud to tell the external address'),
@@ -154,6 +156,25 @@ function decide(input: StageInput, situation: Situation): Step {
     );
   }
   return startOrWait(input, runs || starts ? 'unit.restart' : 'unit.start', reason, state);
+}
+
+/**
+ * When the restart after an outage is due: all nodes of a home come back at the same moment, so each waits for its own part
+ * of `spread`, drawn from its ZeroTier address and the count of outages, the same in every pass.
+ */
+function spreadMs({ config, memory, world }: StageInput, link: ReadyLink): number {
+  const remembered = memory.links[k3sNetwork(config)];
+  const { settle, spread } = config.k3s.restart;
+  const name = world.zerotier.kind === 'answered' ? world.zerotier.address : link.link.name;
+  return (remembered?.readySinceMs ?? 0) + settle + share(`${name} ${remembered?.outages ?? 0}`) * spread;
+}
+
+/** A number in [0, 1) that is spread evenly over texts and always the same for one (FNV-1a, mixed once more). */
+function share(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const character of text) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+  return ((hash ^ (hash >>> 13)) >>> 0) / 0x1_0000_0000;
 }
 
 function nameAdvice(name: string): string {

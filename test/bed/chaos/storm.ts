@@ -15,7 +15,7 @@ import { type Look, Scene } from './scene.ts';
  * tested elsewhere. The outage stays as it is by default.
  */
 export const stormConfig =
-  'k3s: {restart: {settle: 1s, budget: 1000/10m}, probe: {calm: 5s, eager: 1s, deadline: 1s}}\n';
+  'k3s: {restart: {settle: 1s, spread: 0s, budget: 1000/10m}, probe: {calm: 5s, eager: 1s, deadline: 1s}}\n';
 /** Longer than the link takes to settle, and mooring to restart what stood on the former one. */
 const staysMs = 1_500;
 

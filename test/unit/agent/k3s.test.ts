@@ -258,6 +258,33 @@ describe('the k3s stage', () => {
     assert.ok(result.wakeAtMs > settledMs);
   });
 
+  test('after an outage each node waits for its own part of the spread, and restarts once', () => {
+    const dueAfter = (address: string): number => {
+      const zerotier = zerotierAnswers({ address });
+      const world: Partial<World> = { k3s: written(text), units: running, zerotier };
+      const step = (memory: Memory, ms: number, more: Partial<World> = {}) =>
+        plan({ config: aConfig(), world: aWorld({ ...world, ...more }), memory, now: at(ms) }, 0.5);
+      const lost = step(boundMemory(), settledMs + 1_000, { links: {} });
+      const long = step(lost.memory, settledMs + 41_000, { links: {} });
+      let seen = step(long.memory, settledMs + 42_000);
+      for (let ms = 0; ms <= 50_000; ms += 500) {
+        seen = step(seen.memory, settledMs + 42_000 + ms);
+        const [action] = seen.actions.k3s;
+        if (action === undefined) continue;
+        assert.deepEqual(action, { do: 'unit.restart', unit: k3sUnit, reason: 'outage' });
+        return ms;
+      }
+      return assert.fail('it is never restarted');
+    };
+    const waits = ['40c95ab4df', '0000000001', '0000000002', '0000000003', 'ffffffffff'].map(dueAfter);
+    assert.ok(
+      waits.every((ms) => ms >= 2_000 && ms <= 47_500),
+      waits.join(),
+    );
+    assert.ok(Math.max(...waits) - Math.min(...waits) > 10_000, waits.join());
+    assert.equal(dueAfter('40c95ab4df'), waits[0]);
+  });
+
   test('waits until a binary that is being copied has stopped changing', () => {
     const bound = boundMemory();
     const copied = (size: number): Partial<World> => ({

@@ -69,6 +69,7 @@ describe('docs/config.md', () => {
     assert.equal(told('## `k3s`', 'binary'), config.k3s.binary);
     assert.deepEqual([told('## `k3s`', 'outage'), restart.outage], ['30s', 30_000]);
     assert.deepEqual([told('## `k3s`', 'settle'), restart.settle], ['2s', 2_000]);
+    assert.deepEqual([told('## `k3s`', 'spread'), restart.spread], ['45s', 45_000]);
     assert.deepEqual(
       [told('## `k3s`', 'budget'), restart.budget],
       ['5/10m', { count: 5, periodMs: 600_000 }],

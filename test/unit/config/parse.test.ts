@@ -43,6 +43,7 @@ describe('a good config', () => {
       outage: 30_000,
       settle: 2_000,
       budget: { count: 5, periodMs: 600_000 },
+      spread: 45_000,
       maxDelay: 600_000,
     });
     assert.deepEqual(config.ingress, []);
