@@ -181,9 +181,10 @@ export function backoffPolicy(action: Action): BackoffPolicy {
       return { firstMs: 10_000, maxMs: 300_000 };
     case 'zerotier.blacklist':
       return { firstMs: 30_000, maxMs: 300_000 };
+    // Nobody tells when there is room on the disk again.
     case 'k3s.write-config':
     case 'k3s.copy-token':
-      return { firstMs: 1_000, maxMs: 60_000 };
+      return { firstMs: 1_000, maxMs: 15_000 };
     case 'unit.start':
     case 'unit.restart':
     case 'unit.reload':
