@@ -93,7 +93,7 @@ export async function run(context: CliContext): Promise<number> {
       const isFirst = document === undefined;
       const next = statusDocument(result, world, version, unitNames);
       document = next;
-      metrics.observePass(next, result, world, pass);
+      metrics.observePass(next, result, pass);
       node.aim(result.probe);
       await listen(result);
       if (!isCalm && pass.reasons.includes('timer')) settle();

@@ -1,5 +1,5 @@
 /**
- * Takes secrets out of text and of configs before anyone prints them. It errs on the side of hiding: a word too much is
+ * Takes secrets out of text before anyone prints it. It errs on the side of hiding: a word too much is
  * harmless, a token in a log is not.
  */
 
@@ -44,20 +44,4 @@ const rules: readonly (readonly [RegExp, string])[] = [
 /** The text without k3s tokens, ZeroTier tokens, authorisation headers, passwords in URLs and values of secret keys. */
 export function redactText(text: string): string {
   return rules.reduce((rest, [pattern, replacement]) => rest.replace(pattern, replacement), text);
-}
-
-/** A copy of a config, or of anything made of it, that may be printed: secret keys' values and tokens replaced. */
-export function redactConfig(value: unknown): unknown {
-  return redactValue(value, '');
-}
-
-function redactValue(value: unknown, key: string): unknown {
-  if (value === null || value === undefined) return value;
-  if (Array.isArray(value)) return value.map((item) => redactValue(item, key));
-  if (typeof value === 'object') {
-    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, redactValue(v, k)]));
-  }
-  // {credential: name} names a secret and is none.
-  if (looksSecret(key) && !namesSecretFile(key) && key !== 'credential') return hidden;
-  return typeof value === 'string' ? redactText(value) : value;
 }

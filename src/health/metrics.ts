@@ -6,11 +6,10 @@ import Registry from 'prom-client/lib/registry.js';
 import type { Action, Outcome, StageName } from '../agent/actions.ts';
 import type { PassFacts } from '../agent/loop.ts';
 import type { Plan } from '../agent/plan.ts';
-import type { World } from '../agent/world.ts';
 import type { StatusDocument } from './status.ts';
 
 export interface Metrics {
-  observePass(document: StatusDocument, result: Plan, world: World, pass: PassFacts): void;
+  observePass(document: StatusDocument, result: Plan, pass: PassFacts): void;
   observeAction(stage: StageName, action: Action, outcome: Outcome): void;
   /** A config that was read anew and accepted or refused. */
   observeReload(accepted: boolean): void;
@@ -102,7 +101,7 @@ export function createMetrics(version: string, busConnections: () => number): Me
 
   return {
     contentType: registry.contentType,
-    observePass(document, result, _world, pass) {
+    observePass(document, result, pass) {
       ready.set(document.ready ? 1 : 0);
       for (const one of result.conditions) {
         for (const status of statuses)

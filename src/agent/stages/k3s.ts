@@ -147,7 +147,7 @@ function decide(input: StageInput, situation: Situation): Step {
       runs || starts ? state : isFalse('Settling', 'what k3s takes over has just changed'),
       steadyMs,
     );
-  const outageDueMs = reason === 'outage' ? spreadMs(input, link) : 0;
+  const outageDueMs = reason === 'outage' ? dueAfterOutageMs(input, link) : 0;
   if (input.now.monoMs < outageDueMs) return stay(state, outageDueMs);
   if (waitsForCloud(input, runs || starts)) {
     return stay(
@@ -159,10 +159,10 @@ function decide(input: StageInput, situation: Situation): Step {
 }
 
 /**
- * When the restart after an outage is due: all nodes of a home come back at the same moment, so each waits for its own part
+ * Monotonic ms at which the restart after an outage is due: all nodes of a home come back at the same moment, so each waits for its own part
  * of `spread`, drawn from its ZeroTier address and the count of outages, the same in every pass.
  */
-function spreadMs({ config, memory, world }: StageInput, link: ReadyLink): number {
+function dueAfterOutageMs({ config, memory, world }: StageInput, link: ReadyLink): number {
   const remembered = memory.links[k3sNetwork(config)];
   const { settle, spread } = config.k3s.restart;
   const name = world.zerotier.kind === 'answered' ? world.zerotier.address : link.link.name;

@@ -51,7 +51,7 @@ function observed(metrics: Metrics, overrides: Partial<World> = {}, restarts: Re
   const { result, world } = look(overrides);
   const known = { ...result, memory: { ...result.memory, restarts } };
   const document = statusDocument(known, world, '1.2.3', { k3s: 'k3s', ingress: 'ingress' });
-  metrics.observePass(document, known, world, { number: 1, durationMs: 12, reasons: ['start'] });
+  metrics.observePass(document, known, { number: 1, durationMs: 12, reasons: ['start'] });
 }
 
 async function rendered(...passes: readonly Partial<World>[]): Promise<Map<string, Family>> {
