@@ -1,10 +1,10 @@
 /**
- * Somebody meddles with ZeroTier's interface, and ZeroTier says OK for ever: mooring repairs that without help. One moored
- * node; the tests follow each other, and each leaves it moored.
+ * Somebody meddles. With ZeroTier's interface, and ZeroTier says OK for ever: mooring repairs that without help. With the
+ * agent's unit, by systemctl: mooring respects that. One moored node; the tests follow each other, and each leaves it moored.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { metric, waitForReason } from './ask.ts';
+import { metric, reload, waitForReason } from './ask.ts';
 import { Bed } from './bed.ts';
 import { k3sStarts } from './lifelines.ts';
 import { waitFor } from './process.ts';
@@ -16,11 +16,12 @@ const quick = `zerotier: {repair: {patience: 2s, pause: 5s}}
 k3s: {restart: {settle: 1s, budget: 100/10m}, probe: {calm: 2s, eager: 1s}}
 `;
 const zerotierUnit = 'zerotier-one.service';
+const k3sUnit = 'k3s-node.service';
 const noticeMs = 10_000;
 /** An interface is left alone for its first 15 s. */
 const repairMs = 45_000;
 
-describe('where ZeroTier says OK and the kernel disagrees, mooring repairs it:', () => {
+describe('when somebody meddles with a moored node:', () => {
   let bed: Bed;
 
   before(async () => {
@@ -55,7 +56,7 @@ describe('where ZeroTier says OK and the kernel disagrees, mooring repairs it:',
 
   for (const { what, meddle, showsIt, reason, remedy, rejoins, restarts } of [
     {
-      what: 'an interface that somebody deleted',
+      what: 'an interface that was deleted is made again',
       meddle: (device: string) => ['ip', 'link', 'del', device],
       showsIt: async (device: string) =>
         (await bed.node.tryRun(['ip', 'link', 'show', device])).exitCode !== 0,
@@ -65,7 +66,7 @@ describe('where ZeroTier says OK and the kernel disagrees, mooring repairs it:',
       restarts: 0,
     },
     {
-      what: 'an address that somebody deleted',
+      what: 'an address that was deleted is put back',
       meddle: (device: string) => ['ip', 'addr', 'del', `${homeNetwork.node}/24`, 'dev', device],
       showsIt: async (device: string) =>
         !(await bed.node.run(['ip', '-4', 'addr', 'show', device])).includes(homeNetwork.node),
@@ -75,7 +76,7 @@ describe('where ZeroTier says OK and the kernel disagrees, mooring repairs it:',
       restarts: 1,
     },
     {
-      what: 'an interface that somebody set down',
+      what: 'an interface that was set down is up again',
       meddle: (device: string) => ['ip', 'link', 'set', device, 'down'],
       showsIt: async (device: string) =>
         !/[<,]UP[,>]/.test(await bed.node.run(['ip', 'link', 'show', device])),
@@ -105,6 +106,26 @@ describe('where ZeroTier says OK and the kernel disagrees, mooring repairs it:',
       assert.equal((await zerotierPid()) === before.pid, restarts === 0);
       const k3s = await k3sStarts(bed);
       assert.equal(k3s['ifindex'] ?? 0, (before.k3s['ifindex'] ?? 0) + 1, JSON.stringify(k3s));
+    });
+  }
+
+  for (const { how, giveBack, reason } of [
+    { how: ['disable', '--now'], giveBack: 'enable', reason: 'UnitDisabled' },
+    { how: ['mask', '--now'], giveBack: 'unmask', reason: 'UnitMasked' },
+  ]) {
+    test(`a k3s-node.service that a person ${how[0]}s is left alone until it is given back`, async () => {
+      const before = await k3sStarts(bed);
+      await bed.node.run(['systemctl', ...how, k3sUnit]);
+      assert.equal(await bed.node.unitProperty(k3sUnit, 'ActiveState'), 'inactive');
+      const message = await waitForReason(bed, 'K3sRunning', reason, noticeMs);
+      assert.match(message, new RegExp(`systemctl ${giveBack} ${k3sUnit}`));
+      await reload(bed);
+      await reload(bed);
+      assert.equal(await bed.node.unitProperty(k3sUnit, 'ActiveState'), 'inactive');
+      assert.deepEqual(await k3sStarts(bed), before, 'mooring asked for no start');
+      await bed.node.run(['systemctl', giveBack, k3sUnit]);
+      await bed.waitForReady(30_000);
+      assert.deepEqual(await k3sStarts(bed), { ...before, start: (before['start'] ?? 0) + 1 });
     });
   }
 });

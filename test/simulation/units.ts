@@ -93,7 +93,6 @@ export class UnitModel {
       invocationId: this.invocation === 0 ? '' : this.invocation.toString(16).padStart(32, '0'),
       mainPid: this.isRunning() ? 1000 + this.invocation : 0,
       startedMs: this.begins.at(-1) ?? 0,
-      restarts: 0,
       statusText: '',
       job: this.jobs > 0 ? 'start' : undefined,
     };

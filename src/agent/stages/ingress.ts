@@ -11,7 +11,7 @@ import type { Finding } from '../conditions.ts';
 import { cleared, type Memory, takeOverRefused, without } from '../memory.ts';
 import { renderNginxConf } from '../render/nginx-conf.ts';
 import { ingressUnit } from '../world.ts';
-import { isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
+import { isFalse, isTrue, isUnknown, type StageInput, type StageResult, takenAway } from './stage.ts';
 
 type Result = StageResult & { readonly findings: { readonly IngressRunning: Finding } };
 
@@ -54,13 +54,11 @@ export function ingressStage(seen: StageInput): Result {
       unit.activeState === 'active' ? due(stop) : [],
     );
   }
-  if (unit.loadState === 'masked') {
-    return answer(
-      isFalse(
-        'UnitMasked',
-        `${ingressUnit} is masked, so mooring leaves it alone: systemctl unmask ${ingressUnit}`,
-      ),
-    );
+  const taken = takenAway(unit);
+  if (taken !== undefined) {
+    const words = `${ingressUnit} is ${taken.how}, so mooring leaves it alone: ${taken.giveBack} ${ingressUnit}`;
+    if (unit.activeState === 'active') return answer(isTrue('LeftAlone', `nginx runs; ${words}`));
+    return answer(taken.how === 'masked' ? isFalse('UnitMasked', words) : isFalse('UnitDisabled', words));
   }
   if (!world.ingress.installed) {
     const message = 'nginx or its stream module is missing: apt install nginx-light libnginx-mod-stream';

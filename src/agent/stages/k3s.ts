@@ -14,7 +14,15 @@ import { cloudPatienceMs } from './cloud.ts';
 import { noteBound, noteSeen, seenEpoch, wantedEpoch } from './k3s-epoch.ts';
 import { isNodeName, k3sNetwork, type ReadyLink, wantedConfig, wantedNodeName } from './k3s-wanted.ts';
 import type { LinkState } from './link.ts';
-import { earliest, isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
+import {
+  earliest,
+  isFalse,
+  isTrue,
+  isUnknown,
+  type StageInput,
+  type StageResult,
+  takenAway,
+} from './stage.ts';
 
 export interface K3sResult extends StageResult {
   readonly findings: { readonly K3sInstalled: Finding; readonly K3sRunning: Finding };
@@ -108,14 +116,15 @@ function decide(input: StageInput, situation: Situation): Step {
   if (unit === undefined || unit.loadState === 'not-found') {
     return stay(isFalse('UnitMissing', `${k3sUnit} is not there; reinstall the mooring package`));
   }
-  if (unit.loadState === 'masked') {
-    return stay(
-      isFalse('UnitMasked', `${k3sUnit} is masked, so mooring leaves it alone: systemctl unmask ${k3sUnit}`),
-    );
-  }
   const runs = unit.activeState === 'active' || unit.activeState === 'reloading';
   const starts = unit.activeState === 'activating';
   const state = unitFinding(unit, input.config.k3s.server, server);
+  const taken = takenAway(unit);
+  if (taken !== undefined) {
+    const words = `${k3sUnit} is ${taken.how}, so mooring leaves it alone: ${taken.giveBack} ${k3sUnit}`;
+    if (runs || starts) return stay({ ...state, message: `${state.message}; ${words}` });
+    return stay(taken.how === 'masked' ? isFalse('UnitMasked', words) : isFalse('UnitDisabled', words));
+  }
   if (unit.activeState === 'deactivating') return stay(state, input.now.monoMs + 1_000);
   if (input.world.k3s.token.kind === 'missing' && !runs) {
     return stay(

@@ -1,6 +1,7 @@
 /** What every stage gets and gives. A stage is a pure function of (config, world, memory, now). */
 import type { Config } from '../../config/schema.ts';
 import type { Now } from '../../systems/clock.ts';
+import type { UnitReading } from '../../systems/systemd/types.ts';
 import type { Action } from '../actions.ts';
 import type { Finding } from '../conditions.ts';
 import type { Memory } from '../memory.ts';
@@ -33,4 +34,13 @@ export const isUnknown = (reason: string, message: string): Finding => ({
 export function earliest(...times: readonly (number | undefined)[]): number | undefined {
   const known = times.filter((time) => time !== undefined);
   return known.length === 0 ? undefined : Math.min(...known);
+}
+
+/** Whether a person has taken the unit out of mooring's hands, and how it is given back. */
+export function takenAway(
+  unit: UnitReading,
+): { readonly how: 'masked' | 'disabled'; readonly giveBack: string } | undefined {
+  if (unit.loadState === 'masked') return { how: 'masked', giveBack: 'systemctl unmask' };
+  if (unit.unitFileState === 'disabled') return { how: 'disabled', giveBack: 'systemctl enable' };
+  return undefined;
 }

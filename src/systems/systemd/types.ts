@@ -17,8 +17,6 @@ export interface UnitReading {
   readonly mainPid: number;
   /** When the main process of the newest run was started, CLOCK_MONOTONIC, ms; 0 where there was none. */
   readonly startedMs: number;
-  /** Automatic restarts by systemd since the last manual start. */
-  readonly restarts: number;
   /** The service's own STATUS=. */
   readonly statusText: string;
   /** The queued job's type (`start`, `restart`, …), undefined where there is none. */

@@ -62,11 +62,10 @@ const noDetails: UnitDetails = {
   invocationId: '',
   mainPid: 0,
   startedMs: 0,
-  restarts: 0,
   statusText: '',
 };
 
-const serviceProperties = ['Result', 'MainPID', 'ExecMainStartTimestampMonotonic', 'NRestarts', 'StatusText'];
+const serviceProperties = ['Result', 'MainPID', 'ExecMainStartTimestampMonotonic', 'StatusText'];
 
 async function readDetails(bus: Bus, name: string, path: string): Promise<UnitDetails> {
   const get = (of: string, property: string) =>
@@ -75,7 +74,7 @@ async function readDetails(bus: Bus, name: string, path: string): Promise<UnitDe
   const service = name.endsWith('.service')
     ? serviceProperties.map((property) => get(serviceInterface, property))
     : [];
-  const [unitFileState, invocationId, result, mainPid, startedUs, restarts, statusText] = await Promise.all([
+  const [unitFileState, invocationId, result, mainPid, startedUs, statusText] = await Promise.all([
     ...unit,
     ...service,
   ]);
@@ -89,7 +88,6 @@ async function readDetails(bus: Bus, name: string, path: string): Promise<UnitDe
     result: asString(result, name),
     mainPid: asNumber(mainPid, name),
     startedMs: Math.floor(asMicroseconds(startedUs, name) / 1000),
-    restarts: asNumber(restarts, name),
     statusText: asString(statusText, name),
   };
 }

@@ -60,7 +60,6 @@ describe('reading units', () => {
           invocationId: '00112233445566778899aabbccddeeff',
           mainPid: 4711,
           startedMs: 1_234_567,
-          restarts: 3,
           statusText: 'all is well',
           job: undefined,
         },

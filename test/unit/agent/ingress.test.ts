@@ -242,7 +242,17 @@ describe('the ingress stage', () => {
 
   for (const [what, world, reason] of [
     ['nginx is missing', { ingress: { ...inPlace, installed: false } }, 'NginxMissing'],
-    ['the unit is masked', { units: units({}, { loadState: 'masked' }) }, 'UnitMasked'],
+    [
+      'the unit is masked',
+      { units: units({}, { loadState: 'masked', activeState: 'inactive' }) },
+      'UnitMasked',
+    ],
+    [
+      'the unit is disabled',
+      { units: units({}, { unitFileState: 'disabled', activeState: 'inactive' }) },
+      'UnitDisabled',
+    ],
+    ['the unit is disabled and runs', { units: units({}, { unitFileState: 'disabled' }) }, 'LeftAlone'],
     ['the unit is missing', { units: units({}, { loadState: 'not-found' }) }, 'UnitMissing'],
     ['systemd cannot be asked', { units: { kind: 'unreachable', error: 'x' } }, 'SystemdAway'],
     ['the unit is starting', { units: units({}, { activeState: 'activating' }) }, 'Starting'],

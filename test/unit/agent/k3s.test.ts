@@ -327,11 +327,24 @@ describe('the k3s stage', () => {
     assert.deepEqual(result.actions.k3s, []);
   });
 
+  test('a disabled unit that runs is not restarted, and its condition says how it is given back', () => {
+    const world = { links: { [device]: aLink({ ifindex: 8 }) }, units: units({ unitFileState: 'disabled' }) };
+    const result = settled({ k3s: written(text), ...world }, boundMemory());
+    assert.deepEqual(result.actions.k3s, []);
+    assert.equal(finding(result)?.status, 'true');
+    assert.match(finding(result)?.message ?? '', /disabled, .* systemctl enable k3s-node\.service/);
+  });
+
   for (const [what, world, reason] of [
     [
       'a masked unit is left alone',
       { units: units({ loadState: 'masked', activeState: 'inactive' }) },
       'UnitMasked',
+    ],
+    [
+      'a disabled unit is left alone',
+      { k3s: written(text), units: units({ unitFileState: 'disabled', activeState: 'failed' }) },
+      'UnitDisabled',
     ],
     [
       'a missing unit is told',
