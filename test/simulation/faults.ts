@@ -55,8 +55,8 @@ function deleteAddress({ kernel }: SimNode): void {
 export const faults: readonly [Fault, ...Fault[]] = [
   once('zerotier-one restarts', (node) => node.zerotier.restart()),
   repeated('zerotier-one restarts again and again', 30, 7_000, (node) => node.zerotier.restart()),
-  repeated('k3s crashes again and again', 8, 6_000, (node) => node.k3s.crash()),
-  repeated('nginx crashes again and again', 12, 2_500, (node) => node.ingress.crash()),
+  repeated('k3s crashes again and again', 8, 6_000, (node) => node.k3s.unit.crash()),
+  repeated('nginx crashes again and again', 12, 2_500, (node) => node.nginx.unit.crash()),
   once('a person changes the config', (node) => node.reconfigure()),
   once('the address changes', (node) => node.zerotier.readdress(`10.45.0.${node.random.between(2, 250)}/24`)),
   turned('the network refuses the node', (node, on) => node.zerotier.authorize(!on)),
@@ -90,43 +90,39 @@ export const faults: readonly [Fault, ...Fault[]] = [
   once('somebody changes the DNS of the link', (node) => {
     const link = node.kernel.links.get(device);
     if (link !== undefined)
-      node.dns.set(link.ifindex, { servers: ['1.1.1.1'], domains: [], defaultRoute: true });
+      node.resolved.links.set(link.ifindex, { servers: ['1.1.1.1'], domains: [], defaultRoute: true });
   }),
-  once('resolved loses the settings of its links', (node) => node.dns.clear()),
+  once('resolved loses the settings of its links', (node) => node.resolved.links.clear()),
   turned('resolved is away', (node, on) => {
-    node.isResolvedUp = !on;
+    node.resolved.isUp = !on;
   }),
   turned('the bus is away', (node, on) => {
-    node.isBusUp = !on;
+    node.bus.isUp = !on;
   }),
   turned('the k3s server is away', (node, on) => {
     node.isServerUp = !on;
   }),
   turned('the disk is full', (node, on) => {
-    node.isDiskFull = on;
+    node.disk.isFull = on;
   }),
   turned('a port of the ingress is taken', (node, on) => {
-    node.isPortTaken = on;
+    node.nginx.isPortTaken = on;
   }),
-  once('somebody deletes flannel.1', (node) => {
-    node.flannel = undefined;
-  }),
-  once("somebody flushes flannel's routes", (node) => {
-    if (node.flannel !== undefined) node.flannel = { ...node.flannel, routes: 0 };
-  }),
-  once('k3s crashes', (node) => node.k3s.crash()),
+  once('somebody deletes flannel.1', (node) => node.flannel.remove()),
+  once("somebody flushes flannel's routes", (node) => node.flannel.flushRoutes()),
+  once('k3s crashes', (node) => node.k3s.unit.crash()),
   once('nginx is updated', (node) => {
-    node.nginxProgram = `${node.random.between(2, 9)}`;
+    node.nginx.program = `${node.random.between(2, 9)}`;
   }),
-  once('nginx crashes', (node) => node.ingress.crash()),
+  once('nginx crashes', (node) => node.nginx.unit.crash()),
   once('the k3s binary is replaced', (node) => {
-    node.replaceBinary(`${node.random.between(2, 9)}:1:1`);
+    node.k3sFiles.replaceBinary(`${node.random.between(2, 9)}:1:1`);
   }),
   once("the k3s token's content changes", (node) => {
-    node.isTokenInSync = false;
+    node.k3sFiles.isTokenInSync = false;
   }),
   once('the wall clock jumps', (node) => {
     node.clock.wallOffsetMs += node.random.pick([-3_600_000, 3_600_000]);
   }),
-  once('mooring is killed', (node) => node.killDaemon()),
+  once('mooring is killed', (node) => node.daemon.kill()),
 ];

@@ -11,7 +11,7 @@ import { VirtualClock } from './clock.ts';
 import { FleetHome } from './fleet-home.ts';
 import { hasJoined } from './fleet-k3s.ts';
 import { isOpen, type Outage } from './fleet-outage.ts';
-import { UnitModel } from './units.ts';
+import { UnitModel } from './models/units.ts';
 
 /** What mooring did on a node, in virtual ms. */
 export interface MooredLife {

@@ -1,7 +1,8 @@
 /** One schedule: a node boots, faults come at random, then they stop, and the node has to be moored again in time. */
 import type { BudgetPolicy } from '../../src/agent/budget.ts';
 import { type Fault, faults } from './faults.ts';
-import { type Sabotage, SimNode } from './node.ts';
+import { SimNode } from './node.ts';
+import type { Sabotage } from './sabotage.ts';
 
 /** Once faults stop, everything is true within this virtual time: the longest wait of the restart budget, and some. */
 export const recoveryMs = 25 * 60_000;
@@ -42,56 +43,56 @@ export async function runSchedule(
   drawn: readonly DrawnFault[] = draw(seed),
 ): Promise<Result> {
   const node = new SimNode(seed, sabotage);
-  node.zerotier.start();
-  node.startDaemon();
+  const { judge } = node;
+  node.boot();
   let endMs = 0;
   for (const { atMs, lastsMs, fault } of drawn) {
     node.clock.at(atMs, () => {
-      node.tell(`fault: ${fault.name}`);
+      judge.tell(`fault: ${fault.name}`);
       const end = fault.begin(node);
       if (end === undefined) return;
       node.clock.after(lastsMs, () => {
-        node.tell(`over:  ${fault.name}`);
+        judge.tell(`over:  ${fault.name}`);
         end();
       });
     });
     endMs = Math.max(endMs, atMs + lastsMs, atMs + fault.spanMs);
   }
   const check = () => {
-    node.trackLoss();
-    return node.violations.length === 0;
+    judge.trackLoss();
+    return judge.violations.length === 0;
   };
   await node.clock.runUntil(endMs, check);
   let recoveredAtMs: number | undefined;
   await node.clock.runUntil(endMs + recoveryMs, () => {
     if (!check()) return false;
-    if (recoveredAtMs === undefined && node.isMoored()) recoveredAtMs = node.clock.nowMs;
+    if (recoveredAtMs === undefined && judge.isMoored()) recoveredAtMs = node.clock.nowMs;
     // A while longer, so that a node which does not stay moored is seen.
     return recoveredAtMs === undefined || node.clock.nowMs < recoveredAtMs + 120_000;
   });
-  if (node.violations.length === 0) judgeTheEnd(node, recoveredAtMs);
+  if (judge.violations.length === 0) judgeTheEnd(node, recoveredAtMs);
   const recoveredAfterMs = recoveredAtMs === undefined ? undefined : recoveredAtMs - endMs;
-  return { seed, violations: node.violations, trail: node.trail, drawn, recoveredAfterMs };
+  return { seed, violations: judge.violations, trail: judge.trail, drawn, recoveredAfterMs };
 }
 
 function judgeTheEnd(node: SimNode, recoveredAtMs: number | undefined): void {
   if (recoveredAtMs === undefined) {
-    const open = node.newest?.conditions.filter((condition) => condition.status !== 'true') ?? [];
+    const open = node.judge.newest?.conditions.filter((condition) => condition.status !== 'true') ?? [];
     const told = open.map((condition) => `${condition.type} ${condition.reason}`).join(', ');
-    node.violate(
+    node.judge.violate(
       `not moored ${recoveryMs / 60_000} min after the last fault; ${told || 'mooring thinks it is'}`,
     );
-  } else if (!node.isMoored()) node.violate('moored, but not for long');
+  } else if (!node.judge.isMoored()) node.judge.violate('moored, but not for long');
   const { repair } = node.settings.zerotier;
-  for (const [kind, times] of Object.entries(node.repaired)) {
+  for (const [kind, times] of Object.entries(node.judge.repaired)) {
     const most = busiest(times, repair.budget.periodMs);
     if (most > 2 * repair.budget.count)
-      node.violate(`ZeroTier was repaired (${kind}) ${most} times within an hour`);
+      node.judge.violate(`ZeroTier was repaired (${kind}) ${most} times within an hour`);
   }
   const { budget } = node.settings.k3s.restart;
-  const most = busiest(node.k3s.begins, budget.periodMs);
+  const most = busiest(node.k3s.unit.begins, budget.periodMs);
   if (most > allowedBegins(budget))
-    node.violate(`k3s began ${most} times within ${budget.periodMs / 1000} s`);
+    node.judge.violate(`k3s began ${most} times within ${budget.periodMs / 1000} s`);
 }
 
 /** A full bucket and its refill, and the restarts that systemd makes by itself before its own limit stops it. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { device } from '../support/world.ts';
-import type { Sabotage } from './node.ts';
+import type { Sabotage } from './sabotage.ts';
 import { runSchedule, shortened } from './schedule.ts';
 
 const schedules = 2_000;

@@ -3,27 +3,38 @@
  * before it knows its networks, OK from the cache, addresses that stay while it is refused, and that what others do to its
  * interface is never mended.
  */
-import { SystemError } from '../../src/systems/error.ts';
-import type { UnitReading } from '../../src/systems/systemd/types.ts';
-import type { NetworkStatus, ZeroTierReading } from '../../src/systems/zerotier/types.ts';
-import type { Random } from '../support/random.ts';
-import { aConfig, aUnit, device, networkId, zerotierAnswers } from '../support/world.ts';
-import type { VirtualClock } from './clock.ts';
-import type { Kernel, SimLink } from './kernel.ts';
+import { SystemError } from '../../../src/systems/error.ts';
+import type { NetworkStatus, ZeroTier, ZeroTierReading } from '../../../src/systems/zerotier/types.ts';
+import type { Random } from '../../support/random.ts';
+import { aUnit, device, networkId, zerotierAnswers } from '../../support/world.ts';
+import type { VirtualClock } from '../clock.ts';
+import type { KernelModel, SimLink } from './kernel.ts';
+import type { DrivenUnit } from './systemd.ts';
 
 type ApiTrouble = 'none' | 'hang' | 'garbage' | 'refuse-token';
 
 const mtuBytes = 2800;
+/** The adapter's. */
+const deadlineMs = 2_000;
 
-export class ZeroTierModel {
+export class ZeroTierModel implements ZeroTier {
   api: ApiTrouble = 'none';
+  /** `zerotier-one.service`. */
+  readonly unit: DrivenUnit = {
+    read: () => aUnit({ activeState: this.isRunning ? 'active' : 'inactive', startedMs: this.startedMs }),
+    start: () => this.start(),
+    restart: () => this.restart(),
+    reload: () => undefined,
+    stop: () => this.stop(),
+    resetFailed: () => undefined,
+  };
   /** The controller's side. */
   authorized = true;
   address = '10.45.0.7/24';
   /** Assigned addresses that mooring has been told, and has kept. */
   readonly told = new Set<string>();
   private readonly clock: VirtualClock;
-  private readonly kernel: Kernel;
+  private readonly kernel: KernelModel;
   private readonly random: Random;
   private generation = 0;
   private isRunning = false;
@@ -35,10 +46,10 @@ export class ZeroTierModel {
   private status: NetworkStatus = 'REQUESTING_CONFIGURATION';
   private online = false;
   private blacklist: readonly string[] = [];
-  private startedMs = 0;
+  startedMs = 0;
   private readdressedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: VirtualClock, kernel: Kernel, random: Random) {
+  constructor(clock: VirtualClock, kernel: KernelModel, random: Random) {
     this.clock = clock;
     this.kernel = kernel;
     this.random = random;
@@ -95,7 +106,11 @@ export class ZeroTierModel {
     });
   }
 
-  read(): ZeroTierReading {
+  async read(): Promise<ZeroTierReading> {
+    if (this.api === 'hang') {
+      await this.clock.sleep(this.random.between(deadlineMs, deadlineMs));
+      return { kind: 'unreachable', error: 'deadline' };
+    }
     if (this.api === 'garbage') return { kind: 'unreachable', error: 'no JSON' };
     if (this.api === 'refuse-token') return { kind: 'unauthorized' };
     if (!this.apiUp) return { kind: 'unreachable', error: 'connection refused' };
@@ -107,7 +122,7 @@ export class ZeroTierModel {
     });
   }
 
-  join(id: string): void {
+  async join(id: string): Promise<void> {
     if (!this.apiUp || this.api !== 'none') throw new SystemError('zerotier-unreachable', 'no answer');
     if (id !== networkId) throw new SystemError('zerotier-not-found', id);
     if (!this.networksRead) this.cached = undefined;
@@ -116,7 +131,7 @@ export class ZeroTierModel {
     if (this.networksRead) this.bringUp();
   }
 
-  leave(id: string): void {
+  async leave(id: string): Promise<void> {
     if (!this.apiUp || this.api !== 'none') throw new SystemError('zerotier-unreachable', 'no answer');
     if (id !== networkId || !this.joined || !this.networksRead) return;
     this.joined = false;
@@ -124,16 +139,16 @@ export class ZeroTierModel {
     this.kernel.remove(device);
   }
 
-  setBlacklist(prefixes: readonly string[]): void {
+  async rejoin(id: string): Promise<void> {
+    await this.leave(id);
+    await this.join(id);
+  }
+
+  async setInterfacePrefixBlacklist(prefixes: readonly string[]): Promise<void> {
     if (!this.apiUp || this.api !== 'none') throw new SystemError('zerotier-unreachable', 'no answer');
     this.clock.after(this.random.between(1_000, 10_000), () => {
       if (this.random.chance(0.95)) this.blacklist = prefixes;
     });
-  }
-
-  /** The service, as systemd tells it. */
-  unit(): UnitReading {
-    return aUnit({ activeState: this.isRunning ? 'active' : 'inactive', startedMs: this.startedMs });
   }
 
   /** Whether the API can be seen to say OK, while the kernel has not got what it says. */
@@ -216,6 +231,3 @@ export class ZeroTierModel {
     this.kernel.alter(link, (it) => (it.addresses = [...it.addresses, address]));
   }
 }
-
-/** What the brain is told to want of ZeroTier in the simulation. */
-export const wantedPrefixes = aConfig().zerotier.interfacePrefixBlacklist;

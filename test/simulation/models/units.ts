@@ -1,8 +1,9 @@
 /** systemd with the two units, k3s and nginx behind them: jobs, ExecCondition, Restart= with its limit, invocation ids. */
-import { SystemError } from '../../src/systems/error.ts';
-import type { UnitReading } from '../../src/systems/systemd/types.ts';
-import type { Random } from '../support/random.ts';
-import type { VirtualClock } from './clock.ts';
+import { SystemError } from '../../../src/systems/error.ts';
+import type { UnitReading } from '../../../src/systems/systemd/types.ts';
+import type { Random } from '../../support/random.ts';
+import type { VirtualClock } from '../clock.ts';
+import type { DrivenUnit } from './systemd.ts';
 
 type Active = 'inactive' | 'activating' | 'active' | 'deactivating' | 'failed';
 
@@ -14,6 +15,8 @@ export interface Program {
   readonly begun: () => void;
   /** Whether a program that has begun is ready now; asked every `askMs`. */
   readonly isReady: () => boolean;
+  /** ExecReload= of a running program. */
+  readonly reloaded?: () => void;
   readonly askMs: number;
   readonly stopMs: readonly [number, number];
   readonly restartSecMs: number;
@@ -23,7 +26,7 @@ export interface Program {
 
 const limitPeriodMs = 600_000;
 
-export class UnitModel {
+export class UnitModel implements DrivenUnit {
   active: Active = 'inactive';
   result = 'success';
   /** Jobs that somebody asked for and that have not ended. */
@@ -59,6 +62,10 @@ export class UnitModel {
     const [low, high] = this.program.stopMs;
     this.become('deactivating');
     this.job(() => this.launch(), this.random.between(low, high));
+  }
+
+  reload(): void {
+    this.program.reloaded?.();
   }
 
   stop(): void {

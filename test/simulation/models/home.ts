@@ -1,7 +1,7 @@
 /** The watch over what lies beyond the link, and home itself: the k3s server and the DNS, both reached through the link. */
-import type { HomeProbe, HomeReading, ProbeAim } from '../../src/systems/home/types.ts';
-import type { Random } from '../support/random.ts';
-import type { VirtualClock } from './clock.ts';
+import type { HomeProbe, HomeReading, ProbeAim } from '../../../src/systems/home/types.ts';
+import type { Random } from '../../support/random.ts';
+import type { VirtualClock } from '../clock.ts';
 
 /** The truth, and whom to tell that a reading is of another kind. */
 export interface HomeTruth {

@@ -1,0 +1,203 @@
+/**
+ * mooring's process on the simulated node: the real loop and brain over the models. It can be killed at any moment; what
+ * it saved stays, what it was about to do may or may not have happened.
+ */
+import type { Action, Outcome } from '../../src/agent/actions.ts';
+import { Loop, type Shell } from '../../src/agent/loop.ts';
+import { emptyMemory, type Memory, parseMemory } from '../../src/agent/memory.ts';
+import { type World, watchedUnits } from '../../src/agent/world.ts';
+import type { Config } from '../../src/config/schema.ts';
+import { messageOf, SystemError } from '../../src/systems/error.ts';
+import { at, device } from '../support/world.ts';
+import type { SimNode } from './node.ts';
+import type { Sabotage } from './sabotage.ts';
+import { settingsOf } from './settings.ts';
+
+/** systemd brings a killed mooring back after this (RestartSec=). */
+const restartSecMs = 3_000;
+
+interface Life {
+  isAlive: boolean;
+  loop: Loop | undefined;
+}
+
+export class Daemon {
+  private readonly node: SimNode;
+  private readonly sabotage: Sabotage;
+  private config: Config;
+  /** Plain data that nobody changes: it becomes text only when it is read again. */
+  private saved: Memory | undefined;
+  private life: Life = { isAlive: false, loop: undefined };
+
+  constructor(node: SimNode, sabotage: Sabotage) {
+    this.node = node;
+    this.sabotage = sabotage;
+    this.config = settingsOf(true, sabotage);
+  }
+
+  start(): void {
+    if (this.life.isAlive) return;
+    const { node, saved, sabotage } = this;
+    const loaded = saved === undefined ? undefined : parseMemory(JSON.parse(JSON.stringify(saved)));
+    const kept = sabotage.load === undefined ? loaded : sabotage.load(loaded);
+    node.home.restart();
+    const life: Life = { isAlive: true, loop: undefined };
+    const loop = new Loop(this.shell(life), kept ?? emptyMemory(node.clock.nowMs));
+    life.loop = loop;
+    this.life = life;
+    loop
+      .run(new AbortController().signal)
+      .catch((error: unknown) => node.judge.violate(`the loop ended: ${messageOf(error)}`));
+  }
+
+  /** SIGKILL: nothing more of it happens, whatever was under way. */
+  kill(): void {
+    this.life.isAlive = false;
+    this.node.clock.after(restartSecMs, () => this.start());
+  }
+
+  /** SIGHUP with another config. */
+  reconfigure(hasHttps: boolean): void {
+    this.config = settingsOf(hasHttps, this.sabotage);
+    if (this.life.isAlive) this.life.loop?.wake('SIGHUP');
+  }
+
+  /** Something changed that mooring is told of, a moment later. */
+  wake(reason: string): void {
+    const { life } = this;
+    if (life.loop === undefined || this.sabotage.deaf === true) return;
+    this.node.clock.after(this.node.random.between(1, 4), () => {
+      if (life.isAlive) life.loop?.wake(reason);
+    });
+  }
+
+  private shell(life: Life): Shell {
+    const { node, sabotage } = this;
+    const { clock, random, kernel, zerotier, judge } = node;
+    /** Lets time pass; a daemon that was killed meanwhile never goes on. */
+    const pass = async (lowMs: number, highMs: number) => {
+      await clock.sleep(random.between(lowMs, highMs));
+      await alive();
+    };
+    const alive = async () => {
+      if (!life.isAlive) await new Promise(() => undefined);
+    };
+    return {
+      now: () => ({ monoMs: clock.nowMs, wallMs: at(clock.nowMs).wallMs + clock.wallOffsetMs }),
+      random: () => random.next(),
+      config: () => this.config,
+      log: () => undefined,
+      observe: async () => {
+        if (zerotier.api !== 'hang') await pass(1, 3);
+        const told = await zerotier.read();
+        await alive();
+        const links = await kernel.read();
+        await pass(0, 2);
+        const world = await this.look(told, links);
+        return sabotage.observe === undefined ? world : sabotage.observe(world, node);
+      },
+      glance: async () => {
+        await pass(0, 1);
+        return kernel.read();
+      },
+      apply: async (planned) => {
+        await pass(0, 3);
+        const action = sabotage.act === undefined ? planned : sabotage.act(planned);
+        const outcome = action === undefined ? ({ ok: true } as const) : await this.carryOut(action);
+        await pass(0, 3);
+        return outcome;
+      },
+      saveMemory: async (memory) => {
+        this.saved = memory;
+        judge.saved();
+      },
+      publish: async (result) => {
+        judge.published(result);
+        node.home.aim(result.probe);
+      },
+      sleepUntil: (monoMs, signal) =>
+        new Promise((resolve) => {
+          const once = () => {
+            if (life.isAlive) resolve();
+          };
+          signal.addEventListener('abort', once, { once: true });
+          if (signal.aborted) once();
+          clock.at(monoMs, once);
+        }),
+    };
+  }
+
+  private async look(zerotier: World['zerotier'], links: World['links']): Promise<World> {
+    const { node } = this;
+    node.judge.looked(zerotier);
+    const ifindex = links[device]?.ifindex;
+    return {
+      hostname: 'edge-1',
+      configState: { kind: 'accepted' },
+      zerotier,
+      links,
+      dns: await node.resolved.read(ifindex === undefined ? [] : [ifindex]),
+      units: await node.systemd.read(watchedUnits),
+      podNetwork: await node.flannel.read(),
+      k3s: await node.k3sFiles.read(),
+      ingress: await node.nginx.read(),
+      cloud: { kind: 'none' },
+      home: node.home.read(),
+    };
+  }
+
+  private async carryOut(action: Action): Promise<Outcome> {
+    const { judge } = this.node;
+    try {
+      judge.acts(action);
+      await this.effect(action);
+      return { ok: true };
+    } catch (error) {
+      const code = error instanceof SystemError ? error.code : 'fault';
+      if (code === 'two-jobs') judge.violate(messageOf(error));
+      return { ok: false, code, message: messageOf(error) };
+    }
+  }
+
+  /** As the real node does it (src/cli/node.ts). */
+  private async effect(action: Action): Promise<void> {
+    const { zerotier, resolved, systemd, k3sFiles, nginx } = this.node;
+    switch (action.do) {
+      case 'zerotier.join':
+        return zerotier.join(action.network);
+      case 'zerotier.rejoin':
+        return zerotier.rejoin(action.network);
+      case 'zerotier.blacklist':
+        return zerotier.setInterfacePrefixBlacklist(action.prefixes);
+      case 'dns.set':
+        await resolved.set(action.ifindex, action.want);
+        return;
+      case 'dns.revert':
+        return resolved.revert(action.ifindex);
+      case 'k3s.write-config':
+        return k3sFiles.writeConfig(action.text);
+      case 'k3s.copy-token':
+        return k3sFiles.copyToken();
+      case 'unit.start':
+        await systemd.resetFailed(action.unit);
+        return systemd.start(action.unit);
+      case 'unit.restart':
+        await systemd.resetFailed(action.unit);
+        return systemd.restart(action.unit);
+      case 'unit.reload':
+        return systemd.reload(action.unit);
+      case 'unit.stop':
+        return systemd.stop(action.unit);
+      case 'ingress.replace':
+        return nginx.replace(action.text);
+      case 'ingress.renew':
+        return nginx.renew();
+      case 'ingress.keep':
+        return nginx.keep();
+      case 'ingress.restore':
+        return nginx.restore();
+      default:
+        return action satisfies never;
+    }
+  }
+}

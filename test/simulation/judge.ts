@@ -1,0 +1,190 @@
+/**
+ * What must hold on the simulated node, by the models and not by what the brain believes: told of everything that
+ * mooring reads and does, and asked after every event.
+ */
+import type { Action } from '../../src/agent/actions.ts';
+import type { Plan } from '../../src/agent/plan.ts';
+import { renderNginxConf } from '../../src/agent/render/nginx-conf.ts';
+import { k3sUnit, type World, zerotierUnit } from '../../src/agent/world.ts';
+import { device } from '../support/world.ts';
+import type { Binding } from './models/k3s-agent.ts';
+import type { SimNode } from './node.ts';
+
+/** An interruption this short may go unseen: the daemon is dead, or waits for an API that hangs. */
+const unseenMs = 5_100;
+
+export class Judge {
+  readonly trail: string[] = [];
+  readonly violations: string[] = [];
+  /** Monotonic ms of each repair of ZeroTier. */
+  readonly repaired = { rejoin: [] as number[], restart: [] as number[] };
+  newest: Plan | undefined;
+  private readonly node: SimNode;
+  private changedMs = 0;
+  private lookedMs = 0;
+  /** Something changed between mooring's last look and the start: it cannot know whether k3s got the old or the new. */
+  private isBoundUncertain = false;
+  /** The ifindex of flannel's device on which mooring saw routes: that none are there is a fault only then. */
+  private routesSeenOn: number | undefined;
+  /** Monotonic ms since which the link has not been good; undefined while it is. */
+  private badSinceMs: number | undefined = 0;
+  /** The longest time that the link was not good, of those that ended since k3s began. */
+  private longestLossMs = 0;
+  /** Assigned addresses in the newest look. */
+  private shown: readonly string[] = [];
+  private contradictedSinceMs: number | undefined;
+  /** The last time that ZeroTier was contradicted and then was not. */
+  private contradicted = { fromMs: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
+
+  constructor(node: SimNode) {
+    this.node = node;
+  }
+
+  tell(what: string): void {
+    this.trail.push(`${(this.node.clock.nowMs / 1000).toFixed(3)} ${what}`);
+  }
+
+  violate(what: string): void {
+    this.violations.push(`at ${(this.node.clock.nowMs / 1000).toFixed(3)} s: ${what}`);
+  }
+
+  /** Something that k3s takes over changed. */
+  changed(): void {
+    this.changedMs = this.node.clock.nowMs;
+  }
+
+  /** mooring has read the node. */
+  looked(zerotier: World['zerotier']): void {
+    const { node } = this;
+    this.lookedMs = node.clock.nowMs;
+    const shown = zerotier.kind === 'answered' ? zerotier.networks[0] : undefined;
+    this.shown = shown?.status === 'OK' ? shown.assignedAddresses : [];
+    const knowsLink = zerotier.kind === 'answered' && node.zerotier.isGood();
+    const flannel = node.flannel.device;
+    if (node.bus.isUp && knowsLink && node.k3s.unit.active === 'active' && flannel && flannel.routes > 0)
+      this.routesSeenOn = flannel.ifindex;
+  }
+
+  saved(): void {
+    for (const address of this.shown) this.node.zerotier.told.add(address);
+  }
+
+  published(result: Plan): void {
+    this.newest = result;
+  }
+
+  k3sBegun(binding: Binding | undefined): void {
+    if (binding === undefined) {
+      this.violate('k3s began without its address');
+      return;
+    }
+    this.isBoundUncertain = this.changedMs >= this.lookedMs;
+    this.longestLossMs = 0;
+    this.tell(`k3s begins on ifindex ${binding.ifindex} with ${binding.address}`);
+  }
+
+  /** mooring is about to do this. */
+  acts(action: Action): void {
+    if (action.do === 'zerotier.rejoin') this.repairs('rejoin');
+    if (action.do !== 'unit.start' && action.do !== 'unit.restart') return;
+    this.node.bus.need();
+    if (action.unit === zerotierUnit) {
+      this.repairs('restart');
+      return;
+    }
+    this.tell(`mooring asks: ${action.do} ${action.unit} (${action.reason})`);
+    if (action.unit === k3sUnit && action.do === 'unit.restart') this.justify();
+  }
+
+  /** Called after every event. */
+  trackLoss(): void {
+    const { zerotier, clock } = this.node;
+    const nowMs = clock.nowMs;
+    if (zerotier.isContradicted()) {
+      const isBlink = nowMs - this.contradicted.untilMs < unseenMs;
+      this.contradictedSinceMs ??= isBlink ? this.contradicted.fromMs : nowMs;
+    } else if (this.contradictedSinceMs !== undefined) {
+      this.contradicted = { fromMs: this.contradictedSinceMs, untilMs: nowMs };
+      this.contradictedSinceMs = undefined;
+    }
+    if (zerotier.isGood()) {
+      if (this.badSinceMs !== undefined)
+        this.longestLossMs = Math.max(this.longestLossMs, nowMs - this.badSinceMs);
+      this.badSinceMs = undefined;
+    } else this.badSinceMs ??= nowMs;
+  }
+
+  /** Whether everything is as it should be. */
+  isMoored(): boolean {
+    const { kernel, resolved, zerotier, k3s, k3sFiles, nginx, settings } = this.node;
+    const link = kernel.links.get(device);
+    const dns = link === undefined ? undefined : resolved.links.get(link.ifindex);
+    const isTrue = (type: string) =>
+      this.newest?.conditions.find((condition) => condition.type === type)?.status === 'true';
+    return (
+      isTrue('Ready') &&
+      isTrue('ServerReachable') &&
+      zerotier.isGood() &&
+      zerotier.hasOnlyItsAddress() &&
+      dns?.servers[0] === '10.45.0.1' &&
+      k3s.unit.active === 'active' &&
+      nginx.runs === nginx.program &&
+      this.isFlannelWhole() &&
+      k3s.isBoundToTheLinkOfNow() &&
+      k3sFiles.config.kind === 'present' &&
+      k3s.bound?.config === k3sFiles.config.text &&
+      k3s.bound.binary === k3sFiles.binary &&
+      nginx.served === renderNginxConf(settings.ingress, { ipv6: true }).generation
+    );
+  }
+
+  /** Whether flannel is as k3s made it, on the link of now. */
+  private isFlannelWhole(): boolean {
+    const { device: flannel } = this.node.flannel;
+    const link = this.node.kernel.links.get(device);
+    return (
+      flannel !== undefined &&
+      (flannel.routes > 0 || flannel.ifindex !== this.routesSeenOn) &&
+      flannel.parentIfindex === link?.ifindex &&
+      link.addresses.includes(`${flannel.local}/24`)
+    );
+  }
+
+  /** ZeroTier is repaired only where it has been contradicted for the whole patience. */
+  private repairs(kind: 'rejoin' | 'restart'): void {
+    const { clock, settings, zerotier } = this.node;
+    const { nowMs } = clock;
+    this.tell(`mooring repairs ZeroTier: ${kind}`);
+    this.repaired[kind].push(nowMs);
+    const { patience, pause } = settings.zerotier.repair;
+    if (nowMs - zerotier.startedMs < pause - 100)
+      this.violate('ZeroTier is repaired although it has only just started');
+    // What went away in the very moment of acting was still there when mooring looked.
+    const { fromMs, untilMs } =
+      this.contradictedSinceMs === undefined
+        ? this.contradicted
+        : { fromMs: this.contradictedSinceMs, untilMs: nowMs };
+    if (nowMs - untilMs > 100 || nowMs - fromMs < patience - 100)
+      this.violate('ZeroTier is repaired although it was not wrong for long enough');
+  }
+
+  /** A restart of a running k3s needs something that really changed since it began. */
+  private justify(): void {
+    const { clock, k3s, k3sFiles, settings } = this.node;
+    const { bound, unit } = k3s;
+    if (bound === undefined || (unit.active !== 'active' && unit.active !== 'activating')) return;
+    const isSame =
+      this.isFlannelWhole() &&
+      k3s.isBoundToTheLinkOfNow() &&
+      k3sFiles.config.kind === 'present' &&
+      bound.config === k3sFiles.config.text &&
+      bound.binary === k3sFiles.binary;
+    const outageMs = settings.k3s.restart.outage;
+    const lossMs = Math.max(
+      this.longestLossMs,
+      this.badSinceMs === undefined ? 0 : clock.nowMs - this.badSinceMs,
+    );
+    if (isSame && !this.isBoundUncertain && lossMs < outageMs - 10_000)
+      this.violate('k3s is restarted although nothing that it depends on has changed');
+  }
+}

@@ -1,0 +1,68 @@
+/** The kernel's interfaces: a device that is gone comes back under another ifindex. */
+import type { Link, LinksReading, Netlink } from '../../../src/systems/netlink/types.ts';
+
+export interface SimLink {
+  readonly name: string;
+  readonly ifindex: number;
+  up: boolean;
+  mtuBytes: number;
+  addresses: string[];
+}
+
+export class KernelModel implements Netlink {
+  readonly links = new Map<string, SimLink>();
+  private readonly changed: (() => void)[] = [];
+  private readonly removed: ((ifindex: number) => void)[] = [];
+  private nextIfindex = 3;
+
+  /** Called after every change, for good. */
+  onChanged(listener: () => void): void {
+    this.changed.push(listener);
+  }
+
+  /** Called when a device goes, with its ifindex, for good. */
+  onRemoved(listener: (ifindex: number) => void): void {
+    this.removed.push(listener);
+  }
+
+  create(name: string): SimLink {
+    const link: SimLink = { name, ifindex: this.nextIfindex++, up: false, mtuBytes: 1500, addresses: [] };
+    this.links.set(name, link);
+    this.tell();
+    return link;
+  }
+
+  remove(name: string): void {
+    const link = this.links.get(name);
+    if (link === undefined) return;
+    this.links.delete(name);
+    for (const listener of this.removed) listener(link.ifindex);
+    this.tell();
+  }
+
+  /** Changes a device if it is still the one that was meant. */
+  alter(link: SimLink, change: (link: SimLink) => void): void {
+    if (this.links.get(link.name) !== link) return;
+    change(link);
+    this.tell();
+  }
+
+  /** As the adapter reads it: addresses show only while the device is up. */
+  async read(): Promise<LinksReading> {
+    const reading: Record<string, Link> = {};
+    for (const { name, ifindex, up, mtuBytes, addresses } of this.links.values())
+      reading[name] = {
+        name,
+        ifindex,
+        up,
+        mtuBytes,
+        parentIfindex: ifindex,
+        addresses: up ? [...addresses].sort() : [],
+      };
+    return reading;
+  }
+
+  private tell(): void {
+    for (const listener of this.changed) listener();
+  }
+}
