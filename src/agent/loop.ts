@@ -82,7 +82,7 @@ export class Loop {
   /** Tells the loop that something may have changed. */
   wake(reason: string): void {
     if (this.reasons.length < 32 && !this.reasons.includes(reason)) this.reasons.push(reason);
-    this.wakeUp.abort();
+    this.wakeUp.abort(reason);
     this.hasten();
   }
 

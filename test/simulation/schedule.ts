@@ -1,5 +1,6 @@
 /** One schedule: a node boots, faults come at random, then they stop, and the node has to be moored again in time. */
 import type { BudgetPolicy } from '../../src/agent/budget.ts';
+import { seeded } from '../support/random.ts';
 import { type Fault, faults } from './faults.ts';
 import { SimNode } from './node.ts';
 import type { Sabotage } from './sabotage.ts';
@@ -25,7 +26,7 @@ export interface Result {
 
 /** Draws the faults of a seed. */
 export function draw(seed: number): readonly DrawnFault[] {
-  const { random } = new SimNode(seed);
+  const random = seeded(seed);
   const count = random.between(1, 12);
   const spanMs = random.pick([20_000, 120_000, 900_000]);
   return Array.from({ length: count }, () => ({

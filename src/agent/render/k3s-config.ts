@@ -9,6 +9,7 @@
 import { isIP } from 'node:net';
 import { Document, Scalar } from 'yaml';
 import type { Config } from '../../config/schema.ts';
+import { keepingNewest } from './newest.ts';
 
 /** What the file is made of. */
 export interface K3sConfigInput {
@@ -33,7 +34,9 @@ const header = ` Written by mooring from /etc/mooring/config.yaml; changes here 
 type Value = string | number | boolean;
 
 /** The file's text. Throws where a value cannot be right, since k3s would exit on it: a fault of the caller. */
-export function renderK3sConfig(input: K3sConfigInput): string {
+export const renderK3sConfig = keepingNewest(render);
+
+function render(input: K3sConfigInput): string {
   const { k3s, nodeIps, iface, externalIps, nodeName } = input;
   if (nodeIps.length === 0) throw new TypeError('k3s needs a node address');
   for (const address of [...nodeIps, ...externalIps])

@@ -17,6 +17,7 @@
 import { createHash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
 import type { IngressConfig } from '../../config/schema.ts';
+import { keepingNewest } from './newest.ts';
 
 /** A ready nginx.conf. */
 export interface NginxConf {
@@ -52,10 +53,9 @@ events {
 `;
 
 /** The config for these entries. Throws TypeError on a value that has no place in it, and on upstreams that are not a list. */
-export function renderNginxConf(
-  ingress: readonly IngressConfig[],
-  host: NginxHost = { ipv6: true },
-): NginxConf {
+export const renderNginxConf = keepingNewest(render);
+
+function render(ingress: readonly IngressConfig[], host: NginxHost = { ipv6: true }): NginxConf {
   const entries = ingress.map((entry) => renderEntry(entry, host));
   const before = `${preamble}
 stream {

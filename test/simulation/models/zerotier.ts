@@ -6,7 +6,7 @@
 import { SystemError } from '../../../src/systems/error.ts';
 import type { NetworkStatus, ZeroTier, ZeroTierReading } from '../../../src/systems/zerotier/types.ts';
 import type { Random } from '../../support/random.ts';
-import { aUnit, device, networkId, zerotierAnswers } from '../../support/world.ts';
+import { aUnit, device, networkId } from '../../support/world.ts';
 import type { VirtualClock } from '../clock.ts';
 import type { KernelModel, SimLink } from './kernel.ts';
 import type { DrivenUnit } from './systemd.ts';
@@ -14,6 +14,8 @@ import type { DrivenUnit } from './systemd.ts';
 type ApiTrouble = 'none' | 'hang' | 'garbage' | 'refuse-token';
 
 const mtuBytes = 2800;
+const listeningOn = ['10.99.0.2/9993'];
+const peers = [{ address: networkId.slice(0, 10), lastReceiveAgeMs: 23_000 }];
 /** The adapter's. */
 const deadlineMs = 2_000;
 
@@ -115,11 +117,16 @@ export class ZeroTierModel implements ZeroTier {
     if (this.api === 'refuse-token') return { kind: 'unauthorized' };
     if (!this.apiUp) return { kind: 'unreachable', error: 'connection refused' };
     const knows = this.networksRead && this.joined;
-    return zerotierAnswers({
+    return {
+      kind: 'answered',
+      address: '40c95ab4df',
+      version: '1.14.1',
+      listeningOn,
+      peers,
       online: this.online,
       interfacePrefixBlacklist: this.blacklist,
       networks: knows ? [this.network()] : [],
-    });
+    };
   }
 
   async join(id: string): Promise<void> {
