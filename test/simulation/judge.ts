@@ -61,7 +61,13 @@ export class Judge {
     this.shown = shown?.status === 'OK' ? shown.assignedAddresses : [];
     const knowsLink = zerotier.kind === 'answered' && node.zerotier.isGood();
     const flannel = node.flannel.device;
-    if (node.bus.isUp && knowsLink && node.k3s.unit.active === 'active' && flannel && flannel.routes > 0)
+    if (
+      node.bus.isUp &&
+      knowsLink &&
+      node.k3s.unit.active === 'active' &&
+      flannel &&
+      flannel.routes.length > 0
+    )
       this.routesSeenOn = flannel.ifindex;
   }
 
@@ -144,7 +150,7 @@ export class Judge {
     const link = this.node.kernel.links.get(device);
     return (
       flannel !== undefined &&
-      (flannel.routes > 0 || flannel.ifindex !== this.routesSeenOn) &&
+      (flannel.routes.length > 0 || flannel.ifindex !== this.routesSeenOn) &&
       flannel.parentIfindex === link?.ifindex &&
       link.addresses.includes(`${flannel.local}/24`)
     );

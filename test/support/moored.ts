@@ -25,7 +25,16 @@ export function look(overrides: Partial<World> = {}): { readonly result: Plan; r
   ];
   const bare = aWorld({
     units: units(),
-    podNetwork: [{ name: 'flannel.1', ifindex: 9, parentIfindex: 7, local: '10.45.0.7', routes: 2 }],
+    podNetwork: [
+      {
+        name: 'flannel.1',
+        ifindex: 9,
+        parentIfindex: 7,
+        local: '10.45.0.7',
+        routes: ['10.42.0.0/24', '10.42.2.0/24'],
+        direct: [],
+      },
+    ],
     home: {
       server: { kind: 'reachable', trust: 'verified', latencyMs: 31, atMs: settledMs - 12_000 },
       dns: { kind: 'answers' },

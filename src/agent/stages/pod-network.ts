@@ -65,7 +65,7 @@ export function podNetworkStage(
   }
   const problem = findProblem(known, devices, link, unit.invocationId);
   if (problem === undefined) {
-    const routes = devices.map((device) => `${device.name} with ${device.routes} routes`).join(', ');
+    const routes = devices.map((device) => `${device.name} with ${device.routes.length} routes`).join(', ');
     return answer(isTrue('Present', `${routes} on ${link.link.name}`), {
       ...known,
       badSinceMs: undefined,
@@ -89,7 +89,9 @@ function note(
   run: string,
 ): RememberedPodNetwork {
   const names = devices.map((device) => device.name);
-  const routed = devices.filter((device) => device.routes > 0).map((device) => `${run} ${device.name}`);
+  const routed = devices
+    .filter((device) => device.routes.length > 0)
+    .map((device) => `${run} ${device.name}`);
   const kept = before.routed.filter((entry) => entry.startsWith(`${run} `));
   return {
     ...before,
@@ -112,7 +114,7 @@ function findProblem(
       return isFalse('OtherParent', `${name} is bound to another device than ${link.link.name}`);
     if (device.local !== undefined && !addresses.includes(device.local))
       return isFalse('OtherAddress', `${name} sends from ${device.local}, which the link does not carry`);
-    if (device.routes === 0 && known.routed.includes(`${run} ${name}`))
+    if (device.routes.length === 0 && known.routed.includes(`${run} ${name}`))
       return isFalse('RoutesMissing', `the routes to the other nodes' pods through ${name} are gone`);
   }
   return undefined;

@@ -30,6 +30,8 @@ export interface FlannelDevice {
   readonly parentIfindex: number;
   /** The address its packets are sent from, undefined where it could not be read. */
   readonly local: string | undefined;
-  /** Routes through it to other nodes' pod networks. */
-  readonly routes: number;
+  /** Other nodes' pod networks that are routed through it, `address/prefix` in canonical form. */
+  readonly routes: readonly string[];
+  /** Networks with a gateway on the device below: where flannel routes directly, other nodes' pod networks are among them. */
+  readonly direct: readonly string[];
 }

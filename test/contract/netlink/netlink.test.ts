@@ -69,7 +69,8 @@ function tests(): void {
   });
   afterEach(async () => {
     await netlink.close();
-    for (const name of ['ztreal', 'other0', 'flannel.1', 'renamed0']) spawnSync('ip', ['link', 'del', name]);
+    for (const name of ['ztreal', 'other0', 'flannel.1', 'flannel-v6.1', 'renamed0'])
+      spawnSync('ip', ['link', 'del', name]);
   });
 
   test(
@@ -131,17 +132,34 @@ function tests(): void {
       ip('address add 10.42.3.0/32 dev flannel.1');
       ip('link set flannel.1 up');
       const [bare] = await flannel.read(await netlink.read());
-      assert.deepEqual([bare?.name, bare?.local, bare?.routes], ['flannel.1', '10.98.7.3', 0]);
+      assert.deepEqual([bare?.name, bare?.local, bare?.routes], ['flannel.1', '10.98.7.3', []]);
       ip('route add 10.42.0.0/24 via 10.42.0.0 dev flannel.1 onlink');
-      ip('route add 10.42.1.0/24 via 10.42.1.0 dev flannel.1 onlink');
+      ip('route add 10.42.16.0/20 via 10.42.16.0 dev flannel.1 onlink');
+      ip('route add 10.42.4.0/24 via 10.98.7.4 dev ztreal');
+      ip('route add 10.42.5.0/24 dev ztreal');
       const path = process.env['PATH'];
       process.env['PATH'] = '/nowhere';
       const [routed] = await flannel.read(await netlink.read()).finally(() => {
         process.env['PATH'] = path;
       });
-      assert.deepEqual([routed?.local, routed?.routes], ['10.98.7.3', 2]);
+      assert.equal(routed?.local, '10.98.7.3');
+      assert.deepEqual(routed?.routes, ['10.42.0.0/24', '10.42.16.0/20']);
+      assert.deepEqual(routed?.direct, ['10.42.4.0/24']);
     },
   );
+
+  test("flannel's device for IPv6 tells its routes in canonical form", bounded, async () => {
+    ip('tuntap add dev ztreal mode tap');
+    ip('link set ztreal up');
+    ip('address add fd00:45::3/64 dev ztreal nodad');
+    ip('link add flannel-v6.1 type vxlan id 1 dev ztreal local fd00:45::3 dstport 8472 nolearning');
+    ip('address add 2001:db8:42:3::/128 dev flannel-v6.1 nodad');
+    ip('link set flannel-v6.1 up');
+    ip('-6 route add 2001:db8:42:1::/64 via 2001:db8:42:1:: dev flannel-v6.1 onlink');
+    const [device] = await createFlannelReader().read(await netlink.read());
+    assert.deepEqual([device?.name, device?.local], ['flannel-v6.1', 'fd00:45::3']);
+    assert.deepEqual(device?.routes, ['2001:db8:42:1::/64']);
+  });
 
   test('an interface that is gone has no entry', bounded, async () => {
     assert.equal((await netlink.read())['ztreal'], undefined);

@@ -3,6 +3,9 @@ import type { FlannelReader } from '../../../src/systems/netlink/flannel.ts';
 import type { FlannelDevice } from '../../../src/systems/netlink/types.ts';
 import type { KernelModel } from './kernel.ts';
 
+/** Pod networks of the other nodes. */
+const remotePods: readonly string[] = ['10.42.0.0/24', '10.42.2.0/24'];
+
 export class FlannelModel implements FlannelReader {
   device: FlannelDevice | undefined;
   private nextIfindex = 1001;
@@ -14,7 +17,8 @@ export class FlannelModel implements FlannelReader {
   }
 
   create(parentIfindex: number, local: string): void {
-    this.device = { name: 'flannel.1', ifindex: this.nextIfindex++, parentIfindex, local, routes: 2 };
+    const ifindex = this.nextIfindex++;
+    this.device = { name: 'flannel.1', ifindex, parentIfindex, local, routes: remotePods, direct: [] };
   }
 
   remove(): void {
@@ -22,7 +26,7 @@ export class FlannelModel implements FlannelReader {
   }
 
   flushRoutes(): void {
-    if (this.device !== undefined) this.device = { ...this.device, routes: 0 };
+    if (this.device !== undefined) this.device = { ...this.device, routes: [] };
   }
 
   async read(): Promise<readonly FlannelDevice[]> {
