@@ -32,5 +32,6 @@ export interface World {
 export const k3sUnit = 'k3s-node.service';
 export const ingressUnit = 'mooring-ingress.service';
 export const resolvedUnit = 'systemd-resolved.service';
+export const networkdUnit = 'systemd-networkd.service';
 export const zerotierUnit = 'zerotier-one.service';
-export const watchedUnits = [k3sUnit, ingressUnit, resolvedUnit, zerotierUnit] as const;
+export const watchedUnits = [k3sUnit, ingressUnit, resolvedUnit, networkdUnit, zerotierUnit] as const;

@@ -62,7 +62,7 @@ function labelAdvice(key: string): string {
 function byPlace(place: string, value: unknown): string | undefined {
   const written = typeof value === 'string' || typeof value === 'number' ? String(value) : '';
   if (
-    /^(k3s\.restart\.(outage|settle|spread|maxDelay)|zerotier\.repair\.(patience|pause|maxDelay))$/.test(
+    /^(k3s\.restart\.(outage|settle|spread|maxDelay)|zerotier\.repair\.(patience|pause|maxDelay)|dns\.repair\.patience)$/.test(
       place,
     )
   )

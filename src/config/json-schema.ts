@@ -24,6 +24,11 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
   'zerotier.repair.pause': 'How long zerotier-one must have run before a repair.',
   'zerotier.repair.budget': 'How many repairs in how long, before they are spaced out.',
   'zerotier.repair.maxDelay': 'The longest random delay between two repairs once the budget is used up.',
+  dns: 'How the DNS of the links is kept.',
+  'dns.repair':
+    'What mooring does where systemd-resolved or systemd-networkd runs without answering on D-Bus.',
+  'dns.repair.restart': 'Restarts it.',
+  'dns.repair.patience': 'How long it must be missing on the bus before that.',
   k3s: 'The k3s agent of this node.',
   'k3s.server': 'The URL of the k3s server as it is reached through the network.',
   'k3s.token': 'Where the join token is read from; never the token itself.',

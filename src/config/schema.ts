@@ -98,6 +98,16 @@ const zerotier = z.strictObject({
   ),
 });
 
+const dns = z.strictObject({
+  repair: z.prefault(
+    z.strictObject({
+      restart: z._default(z.boolean('true or false'), true),
+      patience: z.prefault(durationFrom('1s', '1h'), '2s'),
+    }),
+    {},
+  ),
+});
+
 /** k3s agent options that mooring itself writes; setting them under `k3s.config` would make two masters. */
 export const ownedK3sOptions = [
   'server',
@@ -206,6 +216,7 @@ const ingress = z.strictObject({
 /** The whole config. */
 export const configSchema = z.strictObject({
   zerotier,
+  dns: z.prefault(dns, {}),
   k3s,
   ingress: z._default(z.array(ingress).check(z.maxLength(64, 'at most 64 entries')), []),
   node: z.prefault(

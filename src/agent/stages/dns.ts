@@ -4,80 +4,79 @@
  */
 import { isIPv6 } from 'node:net';
 import type { NetworkConfig } from '../../config/schema.ts';
-import type { DnsDomain, LinkDns } from '../../systems/resolved/types.ts';
+import type { DnsDomain, DnsReading, LinkDns } from '../../systems/resolved/types.ts';
 import { type Action, actionKey } from '../actions.ts';
 import { mayTry } from '../attempts.ts';
-import { budgetPolicy, fullBudget, nextAllowedMs } from '../budget.ts';
 import type { Finding } from '../conditions.ts';
 import { cleared, type Memory, type RememberedNetwork, without } from '../memory.ts';
 import { reverseZones } from '../reverse-zones.ts';
-import { resolvedUnit } from '../world.ts';
+import { networkdUnit, resolvedUnit } from '../world.ts';
+import { noLongerSilent, restartSilent, type SilentService } from './silent-service.ts';
 import { earliest, isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
 
 const missingResolved =
   'systemd-resolved cannot be used; install and start it: apt install systemd-resolved && systemctl enable --now systemd-resolved';
 
-/** How long a running resolved may be silent: it gets its name on the bus a moment after it says that it is ready. */
-const silenceMs = 10_000;
-const restartResolved: Action = { do: 'unit.restart', unit: resolvedUnit, reason: 'silent' };
+/** How long a resolved that has its name on the bus may leave calls unanswered: it is slow, or stuck. */
+const stuckMs = 10_000;
 
 export function dnsStage(
   input: StageInput,
 ): StageResult & { readonly findings: { readonly DnsConfigured: Finding } } {
   const { dns } = input.world;
-  if (dns.kind === 'absent') return withoutResolved(input, dns.error);
+  if (dns.kind === 'absent') return withoutResolved(input, dns);
   const parts = input.config.zerotier.networks.map((network) => networkDns(input, network, dns.links));
   const findings = parts.map((part) => part.finding);
   const finding =
     findings.find((one) => one.status === 'false') ??
     findings.find((one) => one.status === 'unknown') ??
     findings[0];
-  const answers = cleared(input.memory, [actionKey(restartResolved)]);
+  const answers = noLongerSilent(input.memory, resolvedUnit);
+  const remembered = parts.reduce((memory, part) => part.remember(memory), answers);
+  const networkd = networkdOf({ ...input, memory: remembered }, parts);
   return {
-    actions: parts.flatMap((part) => part.actions),
-    memory: parts.reduce((memory, part) => part.remember(memory), answers),
-    wakeAtMs: earliest(...parts.map((part) => part.wakeAtMs)),
+    actions: [...parts.flatMap((part) => part.actions), ...networkd.actions],
+    memory: networkd.memory,
+    wakeAtMs: earliest(networkd.wakeAtMs, ...parts.map((part) => part.wakeAtMs)),
     findings: { DnsConfigured: finding ?? isUnknown('NoNetwork', 'no network is configured') },
   };
 }
 
-/**
- * Nobody answers for resolved. Where PID 1 says that it runs, it has lost the bus: it does not come back after a restart of
- * the D-Bus daemon by itself. Then it is restarted, within the units' budget; it keeps what links it had.
- */
+/** Nobody answers for resolved. Where PID 1 says that it runs, it has lost the bus, or is stuck, and is restarted. */
 function withoutResolved(
   input: StageInput,
-  error: string,
+  { error, isOffBus }: Extract<DnsReading, { kind: 'absent' }>,
 ): StageResult & { readonly findings: { readonly DnsConfigured: Finding } } {
-  const { memory, now, world } = input;
-  const unit = world.units.kind === 'answered' ? world.units.units[resolvedUnit] : undefined;
-  const answer = (finding: Finding, wakeAtMs: number, next: Memory, actions: readonly Action[] = []) => ({
-    actions,
-    memory: next,
-    wakeAtMs,
-    findings: { DnsConfigured: finding },
-  });
-  const key = actionKey(restartResolved);
+  const { config, memory, now, world } = input;
   if (world.units.kind === 'unreachable') {
     // Nobody else answers either: it is the bus, and resolved goes on with what it has.
-    return answer(isUnknown('BusAway', `D-Bus cannot be asked: ${error}`), now.monoMs + 1_000, memory);
+    const finding = isUnknown('BusAway', `D-Bus cannot be asked: ${error}`);
+    return { actions: [], memory, wakeAtMs: now.monoMs + 1_000, findings: { DnsConfigured: finding } };
   }
-  if (unit?.activeState !== 'active') {
-    const finding = isFalse('ResolvedMissing', `${missingResolved} (${error})`);
-    return answer(finding, now.monoMs + 5_000, cleared(memory, [key]));
-  }
+  const { repair } = config.dns;
+  const patienceMs = isOffBus ? repair.patience : Math.max(stuckMs, repair.patience);
+  const step = restartSilent(input, resolvedUnit, patienceMs);
+  if (world.units.units[resolvedUnit]?.activeState !== 'active')
+    return {
+      ...step,
+      findings: { DnsConfigured: isFalse('ResolvedMissing', `${missingResolved} (${error})`) },
+    };
+  const remedy = repair.restart
+    ? `mooring restarts it where that lasts ${patienceMs / 1_000} s`
+    : 'mooring does not repair that (dns.repair.restart is false): systemctl restart systemd-resolved';
   const finding = isFalse(
     'ResolvedSilent',
-    `systemd-resolved runs but does not answer; mooring restarts it where that lasts (${error})`,
+    `systemd-resolved runs but does not answer; ${remedy} (${error})`,
   );
-  const patience = { count: 0, lastMs: now.monoMs, notBeforeMs: now.monoMs + silenceMs, error: undefined };
-  const attempt = memory.attempts[key] ?? patience;
-  const policy = budgetPolicy(input);
-  const budget = memory.budgets[resolvedUnit] ?? fullBudget(policy, now.monoMs);
-  const atMs = Math.max(attempt.notBeforeMs, nextAllowedMs(budget, policy, now.monoMs));
-  const next = { ...memory, attempts: { ...memory.attempts, [key]: attempt } };
-  if (atMs <= now.monoMs) return answer(finding, now.monoMs + 1_000, next, [restartResolved]);
-  return answer(finding, Math.min(atMs, now.monoMs + 5_000), next);
+  return { ...step, findings: { DnsConfigured: finding } };
+}
+
+/** networkd, where a link is its own: only it can set that link's DNS, and it may have lost the bus. */
+function networkdOf(input: StageInput, parts: readonly Part[]): SilentService {
+  const isMissed = parts.some(({ isWithoutNetworkd }) => isWithoutNetworkd);
+  if (!isMissed)
+    return { actions: [], memory: noLongerSilent(input.memory, networkdUnit), wakeAtMs: undefined };
+  return restartSilent(input, networkdUnit, input.config.dns.repair.patience);
 }
 
 interface Part {
@@ -85,9 +84,16 @@ interface Part {
   readonly remember: (memory: Memory) => Memory;
   readonly wakeAtMs: number | undefined;
   readonly finding: Finding;
+  /** The link is networkd's, and networkd was not on the bus when its DNS was to be set. */
+  readonly isWithoutNetworkd: boolean;
 }
 
-const nothing = { actions: [], remember: (memory: Memory) => memory, wakeAtMs: undefined } as const;
+const nothing = {
+  actions: [],
+  remember: (memory: Memory) => memory,
+  wakeAtMs: undefined,
+  isWithoutNetworkd: false,
+} as const;
 
 function networkDns(
   input: StageInput,
@@ -127,6 +133,7 @@ function networkDns(
     actions: mayTry(attempt, input.now.monoMs) ? [action] : [],
     remember: (memory) => memory,
     wakeAtMs: attempt === undefined ? undefined : Math.max(attempt.notBeforeMs, input.now.monoMs + 200),
+    isWithoutNetworkd: attempt?.code === 'networkd-absent',
     finding: isFalse(
       'NotInForce',
       `resolved does not have the DNS of ${device} (ifindex ${ifindex}) yet${why}`,

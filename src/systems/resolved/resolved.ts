@@ -3,7 +3,7 @@
  * (org.freedesktop.network1(5)) for a link that networkd manages, since resolved refuses those.
  *
  * What must hold: what is read is what resolved holds, nothing is remembered; a missing or broken resolved is a
- * reading, and costs a pass no more than one deadline each half minute.
+ * reading. One that is not on the bus costs a pass nothing, a silent one no more than one deadline each half minute.
  */
 import type { Bus, BusRequest, BusSignal } from '../dbus/types.ts';
 import {
@@ -19,9 +19,15 @@ import {
 import { codeOf, messageOf, SystemError } from '../error.ts';
 import type { Wake } from '../wake.ts';
 import { addressToBytes } from './address.ts';
+import { absentMessage, linkBusy, meansAbsent, refused, unknownLink, unknownMethod } from './errors.ts';
 import { canonicalDomain, linkDns, linkInterface, linkPath } from './link.ts';
 import type { LinkDns, Resolved } from './types.ts';
 
+const busItself = {
+  destination: 'org.freedesktop.DBus',
+  path: '/org/freedesktop/DBus',
+  interface: 'org.freedesktop.DBus',
+} as const;
 const resolve1 = 'org.freedesktop.resolve1';
 const managerPath = '/org/freedesktop/resolve1';
 const managerInterface = 'org.freedesktop.resolve1.Manager';
@@ -35,48 +41,6 @@ const network1 = {
 const activationPauseMs = 30_000;
 /** resolved learns of a new interface by netlink, as we do, and may do so a moment later. */
 const newLinkRetriesMs = [5, 20, 60];
-
-const unknownLink = new Set([`${resolve1}.NoSuchLink`, 'org.freedesktop.DBus.Error.UnknownObject']);
-const refused = new Set([
-  'org.freedesktop.DBus.Error.AccessDenied',
-  'org.freedesktop.DBus.Error.InteractiveAuthorizationRequired',
-  'org.freedesktop.DBus.Error.InvalidArgs',
-  `${resolve1}.LinkBusy`,
-]);
-const unknownMethod = 'org.freedesktop.DBus.Error.UnknownMethod';
-const linkBusy = `${resolve1}.LinkBusy`;
-
-/** What a bus answers where nobody is there to answer and nobody could be started. */
-const absent = new Set(
-  [
-    'ServiceUnknown',
-    'NameHasNoOwner',
-    'NoReply',
-    'TimedOut',
-    'Timeout',
-    'Disconnected',
-    // dbus-daemon passes on why PID 1 could not load the unit; a mask under /run reads so.
-    'FileExists',
-    'FileNotFound',
-  ].map((name) => `org.freedesktop.DBus.Error.${name}`),
-);
-
-function meansAbsent(code: string): boolean {
-  return (
-    absent.has(code) ||
-    code.startsWith('org.freedesktop.DBus.Error.Spawn.') ||
-    code.startsWith('org.freedesktop.systemd1.')
-  );
-}
-
-function absentMessage(error: unknown): string {
-  const code = codeOf(error) ?? '';
-  if (code !== 'dbus-deadline' && !meansAbsent(code)) return messageOf(error);
-  return (
-    `systemd-resolved does not answer over D-Bus (${messageOf(error)}): install the package systemd-resolved if it is ` +
-    'missing, unmask it if it is masked, then run `systemctl restart systemd-resolved`'
-  );
-}
 
 /** What resolved tells by itself: that it came or went, and that servers changed. Domains and default route are silent. */
 export const resolvedMatches: readonly string[] = [
@@ -92,11 +56,14 @@ export const resolvedMatches: readonly string[] = [
 /** The adapter. The bus must carry {@link resolvedMatches}. */
 export function createResolved({ bus, wake }: { readonly bus: Bus; readonly wake: Wake }): Resolved {
   let startAfterMs = 0;
+  /** Whether anybody has resolved's name; undefined until the bus was asked on this connection. */
+  let isOwned: boolean | undefined;
 
   function onSignal(signal: BusSignal): void {
     const owner = newOwnerOf(signal, resolve1);
     if (owner !== undefined) {
       startAfterMs = 0;
+      isOwned = owner !== '';
       wake(owner === '' ? 'resolved went' : 'resolved came');
       return;
     }
@@ -107,6 +74,9 @@ export function createResolved({ bus, wake }: { readonly bus: Bus; readonly wake
     if (changed.of.startsWith(`${resolve1}.`) && ours.length > 0) wake(`resolved changed ${ours.join(', ')}`);
   }
   bus.onSignal(onSignal);
+  bus.onDisconnect(() => {
+    isOwned = undefined;
+  });
 
   function target(path: string): Pick<BusRequest, 'destination' | 'path' | 'autoStart'> {
     return { destination: resolve1, path, autoStart: performance.now() >= startAfterMs };
@@ -116,6 +86,31 @@ export function createResolved({ bus, wake }: { readonly bus: Bus; readonly wake
     const code = codeOf(error) ?? '';
     if (!meansAbsent(code) && code !== 'dbus-deadline') return;
     if (performance.now() >= startAfterMs) startAfterMs = performance.now() + activationPauseMs;
+  }
+
+  /**
+   * Throws where nobody has resolved's name, and has the bus start it, which nobody waits for: the bus would keep a call
+   * to one that runs without its name until the deadline, and tells by itself when the name is taken.
+   */
+  async function needOwner(): Promise<void> {
+    if (isOwned === undefined) {
+      const [found] = await bus.call({
+        ...busItself,
+        member: 'NameHasOwner',
+        signature: 's',
+        body: [resolve1],
+      });
+      // A signal that came meanwhile is newer.
+      isOwned ??= found === true;
+    }
+    if (isOwned) return;
+    if (performance.now() >= startAfterMs) {
+      const start = { ...busItself, member: 'StartServiceByName', signature: 'su', body: [resolve1, 0] };
+      startAfterMs = performance.now() + activationPauseMs;
+      // What comes of it is read in the next pass.
+      bus.call(start).catch(() => undefined);
+    }
+    throw new SystemError('org.freedesktop.DBus.Error.NameHasNoOwner', `nobody has the name ${resolve1}`);
   }
 
   async function readLink(ifindex: number): Promise<LinkDns | undefined> {
@@ -200,17 +195,21 @@ export function createResolved({ bus, wake }: { readonly bus: Bus; readonly wake
   ): Promise<void> {
     if (codeOf(busy) !== linkBusy) throw busy;
     try {
-      await action((member, signature, body) => bus.call({ ...network1, member, signature, body }));
+      // Not started by the bus: a networkd that manages a link runs, and the bus would wait for one that has lost its name.
+      const call = { ...network1, autoStart: false };
+      await action((member, signature, body) => bus.call({ ...call, member, signature, body }));
     } catch (error) {
-      // Loopback is busy without networkd. Then resolved's own words are the better ones.
-      if (meansAbsent(codeOf(error) ?? '')) throw busy;
-      throw error;
+      if (!meansAbsent(codeOf(error) ?? '')) throw error;
+      // Loopback is busy without networkd, too: resolved's own words are part of it.
+      const why = `${messageOf(busy)}; systemd-networkd is not on the bus (${messageOf(error)})`;
+      throw new SystemError('networkd-absent', why, { cause: error });
     }
   }
 
   return {
     async read(ifindexes) {
       try {
+        await needOwner();
         const [resolvConfMode, ...readings] = await Promise.all([readMode(), ...ifindexes.map(readLink)]);
         const links: Record<number, LinkDns> = {};
         for (const [position, ifindex] of ifindexes.entries()) {
@@ -221,7 +220,7 @@ export function createResolved({ bus, wake }: { readonly bus: Bus; readonly wake
         return { kind: 'present', links, resolvConfMode };
       } catch (error) {
         noteFailure(error);
-        return { kind: 'absent', error: absentMessage(error) };
+        return { kind: 'absent', error: absentMessage(error), isOffBus: isOwned === false };
       }
     },
 

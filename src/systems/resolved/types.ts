@@ -17,8 +17,13 @@ export interface LinkDns {
 
 /** What resolved holds now, read from its Link objects, never remembered. */
 export type DnsReading =
-  /** No systemd-resolved: not installed, masked, or it failed to start. */
-  | { readonly kind: 'absent'; readonly error: string }
+  /** Nobody answers for systemd-resolved: not installed, masked, stopped, stuck, or cut off the bus. */
+  | {
+      readonly kind: 'absent';
+      readonly error: string;
+      /** The bus says that nobody has resolved's name. */
+      readonly isOffBus: boolean;
+    }
   | {
       readonly kind: 'present';
       /** By ifindex; an ifindex that resolved does not know yet has no entry. */
@@ -30,7 +35,10 @@ export type DnsReading =
 /** Sets and reads per-link DNS, through networkd where networkd owns the link. Failures throw SystemError. */
 export interface Resolved {
   read(ifindexes: readonly number[]): Promise<DnsReading>;
-  /** Sets servers, domains and default route. Returns who took it. Throws `no-such-link`, `resolved-absent`, `dns-refused`. */
+  /**
+   * Sets servers, domains and default route. Returns who took it. Throws `no-such-link`, `resolved-absent`,
+   * `networkd-absent` (the link is networkd's, and networkd is not on the bus), `dns-refused`.
+   */
   set(ifindex: number, want: LinkDns): Promise<'resolved' | 'networkd'>;
   /** Takes back everything set on the link; a link that is gone is fine. */
   revert(ifindex: number): Promise<void>;

@@ -188,9 +188,10 @@ describe('a link that networkd manages', () => {
     );
   });
 
-  test('without a networkd on the bus keeps the words of resolved', async () => {
+  test('without a networkd on the bus is refused with the words of resolved, and says who is missing', async () => {
     fake.busy.add(4);
-    await assert.rejects(resolved.set(4, want), { code: 'dns-refused', message: /is managed/ });
+    const missing = { code: 'networkd-absent', message: /is managed.*systemd-networkd is not on the bus/ };
+    await assert.rejects(resolved.set(4, want), missing);
   });
 });
 
@@ -212,8 +213,22 @@ describe('no resolved', () => {
     const reading = await resolved.read([4]);
     assert.equal(reading.kind, 'absent');
     assert.match(reading.error, /install the package systemd-resolved/);
+    assert.equal(reading.isOffBus, true);
     await assert.rejects(resolved.set(4, want), { code: 'resolved-absent' });
     await assert.rejects(resolved.revert(4), { code: 'resolved-absent' });
+  });
+
+  test('on the bus that is asked first is known without a signal', async () => {
+    await fake.service.leave();
+    await resolved.read([4]);
+    await daemon.kill();
+    await wakes.saw(/^dbus disconnected$/);
+    const away = await resolved.read([4]);
+    assert.ok(away.kind === 'absent' && !away.isOffBus, 'nobody could be asked');
+    await daemon.restart();
+    await wakes.saw(/^dbus reconnected$/);
+    const back = await resolved.read([4]);
+    assert.ok(back.kind === 'absent' && back.isOffBus);
   });
 
   test('that is masked reads the same', async () => {
@@ -240,6 +255,7 @@ describe('a resolved that misbehaves', () => {
     const reading = await resolved.read([4]);
     assert.equal(reading.kind, 'absent');
     assert.match(reading.error, /did not answer Get in 200 ms/);
+    assert.equal(reading.isOffBus, false);
     await assert.rejects(resolved.set(4, want), { code: 'dbus-deadline' });
     fake.override = undefined;
     assert.equal((await resolved.read([4])).kind, 'present');

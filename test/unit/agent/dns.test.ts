@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { begun, ended } from '../../../src/agent/memory.ts';
 import { dnsStage, sameDns, wantedDns } from '../../../src/agent/stages/dns.ts';
-import { resolvedUnit, type World } from '../../../src/agent/world.ts';
+import { networkdUnit, resolvedUnit, type World } from '../../../src/agent/world.ts';
 import type { LinkDns } from '../../../src/systems/resolved/types.ts';
 import { aConfig, aLink, aMemory, at, aUnit, aWorld, device, networkId } from '../../support/world.ts';
 
@@ -105,7 +105,7 @@ describe('the dns stage', () => {
   });
 
   test('a missing resolved is told with its remedy', () => {
-    const { findings, actions } = ask({ dns: { kind: 'absent', error: 'not activatable' } });
+    const { findings, actions } = ask({ dns: { kind: 'absent', error: 'not activatable', isOffBus: true } });
     assert.deepEqual(actions, []);
     assert.equal(findings.DnsConfigured.reason, 'ResolvedMissing');
     assert.match(findings.DnsConfigured.message, /apt install systemd-resolved/);
@@ -113,7 +113,7 @@ describe('the dns stage', () => {
 
   test('nothing is concluded about resolved while nobody at all answers on D-Bus', () => {
     const { findings, actions } = ask({
-      dns: { kind: 'absent', error: 'connection lost' },
+      dns: { kind: 'absent', error: 'connection lost', isOffBus: false },
       units: { kind: 'unreachable', error: 'connection lost' },
     });
     assert.deepEqual(actions, []);
@@ -122,8 +122,8 @@ describe('the dns stage', () => {
 
   describe('with a resolved that runs but does not answer', () => {
     const restart = { do: 'unit.restart', unit: resolvedUnit, reason: 'silent' } as const;
-    const silent = (activeState = 'active'): Partial<World> => ({
-      dns: { kind: 'absent', error: 'no answer' },
+    const silent = (activeState = 'active', isOffBus = true): Partial<World> => ({
+      dns: { kind: 'absent', error: 'no answer', isOffBus },
       units: { kind: 'answered', units: { [resolvedUnit]: aUnit({ activeState }) } },
     });
     /** Asks at each of these moments, as the loop does, and tells when it was restarted. */
@@ -148,7 +148,29 @@ describe('the dns stage', () => {
       const first = ask(silent());
       assert.deepEqual(first.actions, []);
       assert.equal(first.findings.DnsConfigured.reason, 'ResolvedSilent');
-      assert.deepEqual(restartsAt([10_000, 15_000, 19_999, 20_000]), [20_000]);
+      assert.match(first.findings.DnsConfigured.message, /restarts it where that lasts 2 s/);
+      assert.equal(first.wakeAtMs, 12_000);
+      assert.deepEqual(restartsAt([10_000, 11_000, 11_999, 12_000]), [12_000]);
+    });
+
+    test('gives one that has its name on the bus, and is merely slow, more time', () => {
+      const slow = silent('active', false);
+      assert.deepEqual(restartsAt([10_000, 12_000, 19_999, 20_000], slow), [20_000]);
+    });
+
+    test('leaves it to a person where the config says so, and tells what to do', () => {
+      const config = aConfig({ dns: { repair: { restart: false } } });
+      const { memory } = ask(silent(), aMemory(), config);
+      const later = ask(silent(), memory, config, 60_000);
+      assert.deepEqual(later.actions, []);
+      assert.match(later.findings.DnsConfigured.message, /dns\.repair\.restart is false.*systemctl restart/);
+    });
+
+    test('waits as long as the config says', () => {
+      const config = aConfig({ dns: { repair: { patience: '1m' } } });
+      const { memory } = ask(silent(), aMemory(), config);
+      assert.deepEqual(ask(silent(), memory, config, 69_999).actions, []);
+      assert.deepEqual(ask(silent(), memory, config, 70_000).actions, [restart]);
     });
 
     test('restarts it a few times at most where that does not help', () => {
@@ -160,7 +182,7 @@ describe('the dns stage', () => {
     test('begins to count anew once it has answered', () => {
       const { memory } = ask(silent());
       const answered = ask({}, memory, aConfig(), 15_000).memory;
-      assert.deepEqual(ask(silent(), answered, aConfig(), 20_000).actions, []);
+      assert.deepEqual(ask(silent(), answered, aConfig(), 16_000).actions, []);
     });
 
     test('leaves one alone that does not run, or about which systemd cannot be asked', () => {
@@ -168,6 +190,42 @@ describe('the dns stage', () => {
       assert.deepEqual(restartsAt([10_000, 60_000], silent('activating')), []);
       const nobody: Partial<World> = { ...silent(), units: { kind: 'unreachable', error: 'no bus' } };
       assert.deepEqual(restartsAt([10_000, 60_000], nobody), []);
+    });
+  });
+
+  describe('where the link is owned by a networkd that is not on the bus', () => {
+    const world = (activeState = 'active'): Partial<World> => ({
+      ...resolvedHas({}),
+      units: { kind: 'answered', units: { [networkdUnit]: aUnit({ activeState }) } },
+    });
+    const set = { do: 'dns.set', device, ifindex: 7, want: pushed } as const;
+    const missed = (code = 'networkd-absent') =>
+      ended(begun(aMemory(), set, context), set, { ok: false, code, message: 'link is busy' });
+
+    test('networkd is restarted when that has lasted, and the DNS tried again and again', () => {
+      const first = ask(world(), missed());
+      assert.deepEqual(first.actions, []);
+      const later = ask(world(), first.memory, aConfig(), 12_000);
+      assert.deepEqual(later.actions, [set, { do: 'unit.restart', unit: networkdUnit, reason: 'silent' }]);
+    });
+
+    test('networkd is left alone where it does not run, or the DNS fails for another reason', () => {
+      const { memory: stopped } = ask(world('inactive'), missed());
+      assert.ok(
+        !ask(world('inactive'), stopped, aConfig(), 60_000).actions.some(
+          ({ do: it }) => it === 'unit.restart',
+        ),
+      );
+      const { memory: refused } = ask(world(), missed('dns-refused'));
+      assert.ok(
+        !ask(world(), refused, aConfig(), 60_000).actions.some(({ do: it }) => it === 'unit.restart'),
+      );
+    });
+
+    test('and counts anew once the DNS is in force', () => {
+      const { memory } = ask(world(), missed());
+      const { memory: fine } = ask({ ...world(), ...resolvedHas({ 7: pushed }) }, memory);
+      assert.deepEqual(fine.attempts, {});
     });
   });
 

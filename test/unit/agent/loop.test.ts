@@ -32,7 +32,7 @@ describe('the loop', () => {
         if (passes.length === 0) for (let edge = 0; edge < 100; edge += 1) loop.wake('edge');
         return aWorld({
           units: { kind: 'unreachable', error: 'no bus' },
-          dns: { kind: 'absent', error: 'none' },
+          dns: { kind: 'absent', error: 'none', isOffBus: true },
         });
       },
       onPublish: (self) => {

@@ -64,6 +64,8 @@ describe('docs/config.md', () => {
       ['3/1h', { count: 3, periodMs: 3_600_000 }],
     );
     assert.deepEqual([told('## `zerotier`', 'maxDelay'), repair.maxDelay], ['1h', 3_600_000]);
+    assert.equal(told('## `dns`', 'repair.restart'), String(config.dns.repair.restart));
+    assert.deepEqual([told('## `dns`', 'repair.patience'), config.dns.repair.patience], ['2s', 2_000]);
     assert.equal(told('## `k3s`', 'nodeName'), config.k3s.nodeName);
     assert.equal(told('## `k3s`', 'withNodeId'), String(config.k3s.withNodeId));
     assert.equal(told('## `k3s`', 'binary'), config.k3s.binary);

@@ -24,6 +24,8 @@ describe('the JSON Schema', () => {
       ['zerotier.', ['zerotier']],
       ['zerotier.networks[].', ['zerotier', 'networks', 0]],
       ['zerotier.repair.', ['zerotier', 'repair']],
+      ['dns.', ['dns']],
+      ['dns.repair.', ['dns', 'repair']],
       ['k3s.', ['k3s']],
       ['k3s.restart.', ['k3s', 'restart']],
       ['k3s.probe.', ['k3s', 'probe']],
