@@ -94,10 +94,12 @@ export const faults: readonly [Fault, ...Fault[]] = [
   }),
   once('resolved loses the settings of its links', (node) => node.resolved.links.clear()),
   turned('resolved is away', (node, on) => {
-    node.resolved.isUp = !on;
+    if (on) node.resolved.stop();
+    else node.resolved.start();
   }),
   turned('the bus is away', (node, on) => {
     node.bus.isUp = !on;
+    if (on) node.resolved.loseBus();
   }),
   turned('the k3s server is away', (node, on) => {
     node.isServerUp = !on;

@@ -5,7 +5,7 @@
 import type { Action } from '../../src/agent/actions.ts';
 import type { Plan } from '../../src/agent/plan.ts';
 import { renderNginxConf } from '../../src/agent/render/nginx-conf.ts';
-import { k3sUnit, type World, zerotierUnit } from '../../src/agent/world.ts';
+import { k3sUnit, resolvedUnit, type World, zerotierUnit } from '../../src/agent/world.ts';
 import { device } from '../support/world.ts';
 import type { Binding } from './models/k3s-agent.ts';
 import type { SimNode } from './node.ts';
@@ -32,7 +32,10 @@ export class Judge {
   private longestLossMs = 0;
   /** Assigned addresses in the newest look. */
   private shown: readonly string[] = [];
+  private isResolvedCutOff = false;
   private contradictedSinceMs: number | undefined;
+  /** The newest time in which resolved ran without the bus; `untilMs` is that of the newest event while it lasts. */
+  private resolvedCutOff = { fromMs: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
   /** The last time that ZeroTier was contradicted and then was not. */
   private contradicted = { fromMs: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
 
@@ -100,10 +103,12 @@ export class Judge {
     }
     this.tell(`mooring asks: ${action.do} ${action.unit} (${action.reason})`);
     if (action.unit === k3sUnit && action.do === 'unit.restart') this.justify();
+    if (action.unit === resolvedUnit) this.restartsResolved();
   }
 
   /** Called after every event. */
   trackLoss(): void {
+    this.trackResolved();
     const { zerotier, clock } = this.node;
     const nowMs = clock.nowMs;
     if (zerotier.isContradicted()) {
@@ -154,6 +159,25 @@ export class Judge {
       flannel.parentIfindex === link?.ifindex &&
       link.addresses.includes(`${flannel.local}/24`)
     );
+  }
+
+  private trackResolved(): void {
+    const { resolved, clock } = this.node;
+    if (!resolved.hasLostBus) this.isResolvedCutOff = false;
+    else if (this.isResolvedCutOff) this.resolvedCutOff.untilMs = clock.nowMs;
+    else {
+      this.isResolvedCutOff = true;
+      this.resolvedCutOff = { fromMs: clock.nowMs, untilMs: clock.nowMs };
+    }
+  }
+
+  /** resolved is restarted only where it was cut off the bus for the whole patience, or until just now. */
+  private restartsResolved(): void {
+    const { clock, settings } = this.node;
+    this.trackResolved();
+    const { fromMs, untilMs } = this.resolvedCutOff;
+    if (clock.nowMs - untilMs > 100 || clock.nowMs - fromMs < settings.dns.repair.patience)
+      this.violate('resolved is restarted although it was not cut off the bus for long enough');
   }
 
   /** ZeroTier is repaired only where it has been contradicted for the whole patience. */

@@ -1,5 +1,5 @@
 /** A whole node in memory: mooring's daemon on top, models of the systems below, chance and time in between. */
-import { ingressUnit, k3sUnit, zerotierUnit } from '../../src/agent/world.ts';
+import { ingressUnit, k3sUnit, resolvedUnit, zerotierUnit } from '../../src/agent/world.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { type Random, seeded } from '../support/random.ts';
 import { VirtualClock } from './clock.ts';
@@ -68,6 +68,7 @@ export class SimNode {
     this.systemd = new SystemdModel(bus, {
       [k3sUnit]: this.k3s.unit,
       [ingressUnit]: this.nginx.unit,
+      [resolvedUnit]: this.resolved.unit,
       [zerotierUnit]: this.zerotier.unit,
     });
     this.home = new HomeModel(clock, random, {

@@ -1,6 +1,7 @@
 /** The brain against a simulated node: thousands of drawn schedules, and brains broken on purpose that must be caught. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { resolvedUnit } from '../../src/agent/world.ts';
 import { device } from '../support/world.ts';
 import type { Sabotage } from './sabotage.ts';
 import { runSchedule, shortened } from './schedule.ts';
@@ -32,6 +33,10 @@ describe('the brain', () => {
 });
 
 const broken: readonly Sabotage[] = [
+  {
+    name: 'leaves a resolved alone that has lost the bus',
+    act: (action) => ('unit' in action && action.unit === resolvedUnit ? undefined : action),
+  },
   {
     name: 'keeps the ifindex that it saw first',
     observe: (world, node) => {
