@@ -2,6 +2,7 @@
  * Everything the brain can ask for. An action is plain data: it can be shown, compared, simulated, and carries no
  * secret. Actions of one stage are carried out in order, stages beside each other.
  */
+import type { MemberChange } from '../systems/controller/types.ts';
 import type { LinkDns } from '../systems/resolved/types.ts';
 
 /** The stages in the order in which they depend on each other. */
@@ -29,6 +30,14 @@ export type Action =
   /** Leaves and joins: the interface is gone although ZeroTier believes that it has it. */
   | { readonly do: 'zerotier.rejoin'; readonly network: string }
   | { readonly do: 'zerotier.blacklist'; readonly prefixes: readonly string[] }
+  /** Asks the network's controller about this node, whose address is `member`. */
+  | { readonly do: 'controller.look'; readonly network: string; readonly member: string }
+  | {
+      readonly do: 'controller.authorize';
+      readonly network: string;
+      readonly member: string;
+      readonly change: MemberChange;
+    }
   | { readonly do: 'dns.set'; readonly device: string; readonly ifindex: number; readonly want: LinkDns }
   | { readonly do: 'dns.revert'; readonly device: string; readonly ifindex: number }
   | { readonly do: 'k3s.write-config'; readonly text: string }
@@ -55,6 +64,8 @@ export function actionKey(action: Action): string {
   switch (action.do) {
     case 'zerotier.join':
     case 'zerotier.rejoin':
+    case 'controller.look':
+    case 'controller.authorize':
       return `${action.do}:${action.network}`;
     case 'dns.set':
     case 'dns.revert':
@@ -88,6 +99,10 @@ export function describeAction(action: Action): string {
       return `leave and join ZeroTier network ${action.network}, whose interface is gone`;
     case 'zerotier.blacklist':
       return `set ZeroTier's interfacePrefixBlacklist to ${action.prefixes.join(', ')}`;
+    case 'controller.look':
+      return `ask the controller of network ${action.network} about member ${action.member}`;
+    case 'controller.authorize':
+      return `${action.change.authorized === true ? 'authorise' : 'set name and addresses of'} member ${action.member} of network ${action.network} at its controller`;
     case 'dns.set': {
       const domains = action.want.domains.map((domain) =>
         domain.routingOnly ? `~${domain.name}` : domain.name,

@@ -177,6 +177,9 @@ export function backoffPolicy(action: Action): BackoffPolicy {
       return { firstMs: 200, maxMs: 30_000 };
     case 'zerotier.join':
       return { firstMs: 2_000, maxMs: 60_000 };
+    case 'controller.look':
+    case 'controller.authorize':
+      return { firstMs: 5_000, maxMs: 600_000 };
     case 'zerotier.rejoin':
       return { firstMs: 10_000, maxMs: 300_000 };
     case 'zerotier.blacklist':

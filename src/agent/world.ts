@@ -1,5 +1,6 @@
 /** The brain's picture of the node: one immutable snapshot a pass, read afresh from every system. */
 import type { CloudReading } from '../systems/cloud/types.ts';
+import type { ControllerReading } from '../systems/controller/types.ts';
 import type { HomeReading } from '../systems/home/types.ts';
 import type { K3sReading } from '../systems/k3s/types.ts';
 import type { FlannelDevice, LinksReading } from '../systems/netlink/types.ts';
@@ -26,6 +27,7 @@ export interface World {
   readonly ingress: IngressReading;
   readonly cloud: CloudReading;
   readonly home: HomeReading;
+  readonly controller: ControllerReading;
 }
 
 /** The units that mooring watches and drives. */

@@ -10,6 +10,7 @@ import type { Config } from '../config/schema.ts';
 import { secretPath } from '../config/secrets.ts';
 import { systemNow } from '../systems/clock.ts';
 import { createCloud } from '../systems/cloud/cloud.ts';
+import { createController } from '../systems/controller/controller.ts';
 import { createBus } from '../systems/dbus/bus.ts';
 import { messageOf, SystemError } from '../systems/error.ts';
 import { createHomeProbe } from '../systems/home/home-probe.ts';
@@ -84,7 +85,16 @@ export function openNode(options: NodeOptions): Node {
   let k3s = k3sFilesOf(config);
   let cloud = cloudOf(config);
   let home = homeOf(config);
+  let controller = controllerOf(config);
 
+  function controllerOf({ zerotier: { authorize } }: Config) {
+    return createController({
+      controller: authorize?.controller,
+      tokenPath: authorize && secretPath(authorize.token, options.credentialsDirectory),
+      now: () => systemNow().monoMs,
+      random: Math.random,
+    });
+  }
   function k3sFilesOf(wanted: Config) {
     return createK3sFiles({
       binaryPath: wanted.k3s.binary,
@@ -132,6 +142,7 @@ export function openNode(options: NodeOptions): Node {
       ingress,
       cloud: cloud.read(),
       home: home.read(),
+      controller: controller.read(),
     };
   }
 
@@ -143,6 +154,10 @@ export function openNode(options: NodeOptions): Node {
         return zerotier.rejoin(action.network);
       case 'zerotier.blacklist':
         return zerotier.setInterfacePrefixBlacklist(action.prefixes);
+      case 'controller.look':
+        return controller.look(action.network, action.member);
+      case 'controller.authorize':
+        return controller.change(action.network, action.member, action.change);
       case 'dns.set':
         await resolved.set(action.ifindex, action.want);
         return;
@@ -196,6 +211,7 @@ export function openNode(options: NodeOptions): Node {
       // Started before it is read: an adapter that has not looked yet would say that there is no cloud.
       if (isOtherCloud) await current.start();
       const isOtherHome = homeKey(next) !== homeKey(config);
+      if (memberKey(next) !== memberKey(config)) controller = controllerOf(next);
       config = next;
       k3s = k3sFilesOf(next);
       cloud = current;
@@ -238,6 +254,11 @@ function devicesOf(config: Config, memory: Memory, reading: ZeroTierReading): Se
 /** What the watch over home is made from. */
 function homeKey({ k3s: { server, token, probe } }: Config): string {
   return JSON.stringify([server, token, probe]);
+}
+
+/** What the questions to the controller are made from: with another of it, they are asked anew. */
+function memberKey({ zerotier: { authorize, networks }, k3s: { nodeName } }: Config): string {
+  return JSON.stringify([authorize, networks.map(({ id, addresses }) => [id, addresses]), nodeName]);
 }
 
 /** The units that mooring drives, by role. */

@@ -14,6 +14,8 @@ const examples: Readonly<Record<string, string>> = {
   k3s: 'k3s: {server: "https://k3s.home.example:6443", token: {file: /etc/mooring/k3s-token}}',
   'k3s.server': 'server: https://k3s.home.example:6443',
   'k3s.token': 'token: {file: /etc/mooring/k3s-token}',
+  'zerotier.authorize.controller': 'controller: central',
+  'zerotier.authorize.token': 'token: {file: /etc/mooring/zerotier-api-token}',
   'ingress.name': 'name: https',
   'ingress.listen': 'listen: 443',
   'ingress.upstreams': 'upstreams: ["127.0.0.1:30484"]',
@@ -79,9 +81,16 @@ function byPlace(place: string, value: unknown): string | undefined {
     if (!value.includes('://')) return 'put https:// in front, and the port behind (k3s uses 6443)';
     return 'only scheme, host and port: no user, path, query or fragment';
   }
+  if (place === 'zerotier.authorize.controller') return controllerAdvice(value);
   if (place === 'k3s.binary' || place.endsWith('.file'))
     return 'start with a slash, and write the path without . and ..';
   return undefined;
+}
+
+function controllerAdvice(value: string): string {
+  if (value.startsWith('http://'))
+    return 'write https://; over plain http the token could be read on the way, so that is for loopback and private addresses only';
+  return 'write central for ZeroTier Central, or scheme, host and port of your own controller, such as https://zt.home.example';
 }
 
 function durationAdvice(written: string): string | undefined {

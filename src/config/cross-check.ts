@@ -18,12 +18,6 @@ export function refusedValues(root: Tree): Problem[] {
     problems.push(problemAt(root, path, allowed, advice));
   const has = (...path: PropertyKey[]) => lookUp(root, path).tree !== undefined;
 
-  if (has('zerotier', 'authorize'))
-    not(
-      ['zerotier', 'authorize'],
-      'nothing yet: mooring cannot authorise members by itself so far',
-      'remove it, and authorise the node in the console of the network',
-    );
   if (has('k3s', 'install'))
     not(
       ['k3s', 'install'],
@@ -73,6 +67,7 @@ function secretOptions(root: Tree): Problem[] {
 export function crossCheck(config: Config, root: Tree): Problem[] {
   return [
     ...networkProblems(config, root),
+    ...memberAddressProblems(config, root),
     ...ingressProblems(config, root),
     ...externalIpProblems(config, root),
   ];
@@ -103,6 +98,23 @@ function networkProblems(config: Config, root: Tree): Problem[] {
       'correct the id, add the network to zerotier.networks, or remove the key to take the first',
     ),
   ];
+}
+
+/** Addresses of the member are for its controller, so somebody has to tell them there. */
+function memberAddressProblems({ zerotier }: Config, root: Tree): Problem[] {
+  if (zerotier.authorize !== undefined) return [];
+  return zerotier.networks.flatMap(({ addresses }, i) =>
+    addresses === undefined
+      ? []
+      : [
+          problemAt(
+            root,
+            ['zerotier', 'networks', i, 'addresses'],
+            'only together with zerotier.authorize, which gives them to the controller',
+            'add zerotier.authorize, or remove this and assign the addresses at the controller',
+          ),
+        ],
+  );
 }
 
 function ingressProblems(config: Config, root: Tree): Problem[] {

@@ -14,7 +14,16 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
   'zerotier.networks[].id': 'The network id, 16 hex digits.',
   'zerotier.networks[].dns': 'DNS of the link: auto (what the network pushes), none, or servers and domains.',
   'zerotier.interfacePrefixBlacklist': 'Prefixes of interfaces that ZeroTier must not bind to.',
-  'zerotier.authorize': 'Reserved: authorise this member without a person at the console.',
+  'zerotier.networks[].addresses':
+    "Fixed addresses of this node, given to the controller with zerotier.authorize; the network's pools without it.",
+  'zerotier.authorize':
+    'Authorises this node at its networks’ controller. A member that a person has shut out is left alone.',
+  'zerotier.authorize.controller':
+    'central for ZeroTier Central, or the URL of a self-hosted controller’s API.',
+  'zerotier.authorize.token': 'Where the API token of the controller is.',
+  'zerotier.authorize.name': 'The member’s name in ZeroTier Central; auto is the node’s name.',
+  'zerotier.authorize.description':
+    'The member’s description in ZeroTier Central; auto is the day, and where the cloud says that the node is.',
   'zerotier.repair':
     'What mooring does where ZeroTier says that all is well and the kernel disagrees for good, and how often. Each repair has the budget for itself.',
   'zerotier.repair.rejoin': 'Leaves and joins a network whose interface somebody deleted.',

@@ -9,6 +9,8 @@ import {
   duration,
   durationFrom,
   ipAddress,
+  isControllerUrl,
+  isShortText,
   labels,
   networkId,
   parseHostPort,
@@ -64,6 +66,9 @@ const networkDns = z.union(
 const network = z.strictObject({
   id: networkId,
   dns: z._default(networkDns, 'auto'),
+  addresses: z.optional(
+    z.array(ipAddress).check(z.minLength(1, 'at least one address'), z.maxLength(8, 'at most 8 addresses')),
+  ),
 });
 
 const zerotier = z.strictObject({
@@ -79,10 +84,18 @@ const zerotier = z.strictObject({
   authorize: z.optional(
     z.strictObject({
       controller: text(
-        'central, or the URL of a self-hosted controller',
-        (v) => v === 'central' || URL.canParse(v),
+        'central, or the https URL of a self-hosted controller (http only to loopback and private addresses)',
+        (v) => v === 'central' || isControllerUrl(v),
       ),
       token: secretRef,
+      name: z._default(
+        text('auto, or a name of up to 64 characters, or empty text', isShortText(64)),
+        'auto',
+      ),
+      description: z._default(
+        text('auto, or a description of up to 200 characters, or empty text', isShortText(200)),
+        'auto',
+      ),
     }),
   ),
   repair: z.prefault(

@@ -2,7 +2,7 @@
  * The kinds of single values in the config: what each allows, in words for a person, and what it is parsed to. The shape that
  * they make up is in schema.ts.
  */
-import { isIP, isIPv4, isIPv6 } from 'node:net';
+import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
 import * as z from 'zod/mini';
 
 /** A string that satisfies `test`; `allowed` is the rest of the sentence "allowed: …", and its description in the JSON Schema. */
@@ -71,6 +71,39 @@ export const path = text(
 
 /** An address without a zone. */
 export const ipAddress = text('an IPv4 or IPv6 address', (v) => isIP(v) !== 0 && !v.includes('%'));
+
+/** Text on one line, up to so many characters. */
+export const isShortText = (most: number) => (v: string) => v.length <= most && !/[\p{Cc}\p{Cf}]/u.test(v);
+
+/**
+ * A controller's URL. Its token goes there with every question, so plain http is for addresses that are nobody else's: loopback
+ * and private ones (RFC 1918, RFC 6598, RFC 4193). A name could lead anywhere.
+ */
+export function isControllerUrl(v: string): boolean {
+  if (!URL.canParse(v) || /[\p{Cc}\s]/u.test(v)) return false;
+  const { protocol, username, password, search, hash, hostname } = new URL(v);
+  if (username !== '' || password !== '' || search !== '' || hash !== '') return false;
+  return protocol === 'https:' || (protocol === 'http:' && isPrivateHost(hostname.replace(/^\[|\]$/g, '')));
+}
+
+const privateAddresses = new BlockList();
+for (const [network, prefix] of [
+  ['127.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16],
+  ['100.64.0.0', 10],
+] as const)
+  privateAddresses.addSubnet(network, prefix, 'ipv4');
+privateAddresses.addAddress('::1', 'ipv6');
+privateAddresses.addSubnet('fc00::', 7, 'ipv6');
+
+function isPrivateHost(host: string): boolean {
+  const family = isIP(host);
+  return (
+    host === 'localhost' || (family !== 0 && privateAddresses.check(host, family === 4 ? 'ipv4' : 'ipv6'))
+  );
+}
 
 const hostLabel = /^(?!-)[a-z0-9_-]{1,63}(?<!-)$/i;
 const isDomain = (v: string) =>

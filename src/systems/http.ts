@@ -25,6 +25,8 @@ export interface HttpQuestion {
 export interface HttpAnswer {
   readonly status: number;
   readonly text: string;
+  /** The header, as it came. */
+  readonly retryAfter: string | undefined;
 }
 
 /** Asks; `close` ends what is under way, which then fails. */
@@ -65,12 +67,12 @@ async function readLimited(body: AsyncIterable<Buffer>, maxBytes: number): Promi
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** A client with connections of its own. */
-export function createHttpClient(): HttpClient {
+/** A client with connections of its own. `ca`, in PEM, replaces whom Node.js trusts over TLS. */
+export function createHttpClient({ ca }: { readonly ca?: string | undefined } = {}): HttpClient {
   // Deadlines are kept here; the agent's own timers would tick on after the answer.
   const agent = new Agent({
     pipelining: 0,
-    connect: { timeout: 0 },
+    connect: { timeout: 0, ...(ca === undefined ? {} : { ca }) },
     headersTimeout: 0,
     bodyTimeout: 0,
     maxHeaderSize: 16_384,
@@ -81,7 +83,7 @@ export function createHttpClient(): HttpClient {
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), question.deadlineMs);
     try {
-      const { statusCode, body } = await request.call(agent, {
+      const { statusCode, headers, body } = await request.call(agent, {
         origin,
         path: pathname + search,
         method: question.method,
@@ -89,7 +91,12 @@ export function createHttpClient(): HttpClient {
         body: question.body ?? null,
         signal: deadline.signal,
       });
-      return { status: statusCode, text: await readLimited(body, question.maxBytes) };
+      const retryAfter = headers['retry-after'];
+      return {
+        status: statusCode,
+        text: await readLimited(body, question.maxBytes),
+        retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
+      };
     } catch (error) {
       const cause = deadline.signal.aborted ? `no answer within ${question.deadlineMs} ms` : causeOf(error);
       throw new SystemError('http-failed', cause, { cause: error });

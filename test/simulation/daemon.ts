@@ -41,6 +41,7 @@ export class Daemon {
     const loaded = saved === undefined ? undefined : parseMemory(JSON.parse(JSON.stringify(saved)));
     const kept = sabotage.load === undefined ? loaded : sabotage.load(loaded);
     node.home.restart();
+    node.controller.forget();
     const life: Life = { isAlive: true, loop: undefined };
     const loop = new Loop(this.shell(life), kept ?? emptyMemory(node.clock.nowMs));
     life.loop = loop;
@@ -143,6 +144,7 @@ export class Daemon {
       ingress: await node.nginx.read(),
       cloud: { kind: 'none' },
       home: node.home.read(),
+      controller: node.controller.read(),
     };
   }
 
@@ -161,7 +163,7 @@ export class Daemon {
 
   /** As the real node does it (src/cli/node.ts). */
   private async effect(action: Action): Promise<void> {
-    const { zerotier, resolved, systemd, k3sFiles, nginx } = this.node;
+    const { zerotier, controller, resolved, systemd, k3sFiles, nginx } = this.node;
     switch (action.do) {
       case 'zerotier.join':
         return zerotier.join(action.network);
@@ -169,6 +171,10 @@ export class Daemon {
         return zerotier.rejoin(action.network);
       case 'zerotier.blacklist':
         return zerotier.setInterfacePrefixBlacklist(action.prefixes);
+      case 'controller.look':
+        return controller.look();
+      case 'controller.authorize':
+        return controller.change(action.network, action.member, action.change);
       case 'dns.set':
         await resolved.set(action.ifindex, action.want);
         return;

@@ -59,7 +59,16 @@ export const faults: readonly [Fault, ...Fault[]] = [
   repeated('nginx crashes again and again', 12, 2_500, (node) => node.nginx.unit.crash()),
   once('a person changes the config', (node) => node.reconfigure()),
   once('the address changes', (node) => node.zerotier.readdress(`10.45.0.${node.random.between(2, 250)}/24`)),
-  turned('the network refuses the node', (node, on) => node.zerotier.authorize(!on)),
+  turned('somebody shuts the node out of the network', (node, on) => node.controller.decide(!on)),
+  turned("the controller's API is away", (node, on) => {
+    node.controller.trouble = on ? 'away' : 'none';
+  }),
+  turned("the controller's API wants to be asked less", (node, on) => {
+    node.controller.trouble = on ? 'busy' : 'none';
+  }),
+  turned("the controller's API refuses the token", (node, on) => {
+    node.controller.trouble = on ? 'refused' : 'none';
+  }),
   turned('the API hangs', (node, on) => {
     node.zerotier.api = on ? 'hang' : 'none';
   }),

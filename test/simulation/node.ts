@@ -6,6 +6,7 @@ import { VirtualClock } from './clock.ts';
 import { Daemon } from './daemon.ts';
 import { Judge } from './judge.ts';
 import { BusModel } from './models/bus.ts';
+import { ControllerModel } from './models/controller.ts';
 import { DiskModel, K3sFilesModel } from './models/files.ts';
 import { FlannelModel } from './models/flannel.ts';
 import { HomeModel } from './models/home.ts';
@@ -32,6 +33,7 @@ export class SimNode {
   readonly nginx: NginxModel;
   readonly systemd: SystemdModel;
   readonly home: HomeModel;
+  readonly controller: ControllerModel;
   readonly judge = new Judge(this);
   readonly daemon: Daemon;
   isServerUp = true;
@@ -55,6 +57,7 @@ export class SimNode {
     });
     this.resolved = new ResolvedModel(bus, kernel, toldByBus('resolved'));
     this.zerotier = new ZeroTierModel(clock, kernel, random);
+    this.controller = new ControllerModel(clock, this.zerotier, (what) => judge.violate(what));
     this.k3sFiles = new K3sFilesModel(disk, () => judge.changed());
     this.k3s = new K3sAgentModel(clock, random, {
       kernel,

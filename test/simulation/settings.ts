@@ -16,7 +16,11 @@ export function settingsOf(hasHttps: boolean, { restart = {}, repair = {} }: Par
   const config = aConfig({
     ingress: hasHttps ? [http, https] : [http],
     k3s: { server, token: { file: '/etc/mooring/k3s-token' }, restart },
-    zerotier: { networks: [{ id: networkId }], repair },
+    zerotier: {
+      networks: [{ id: networkId }],
+      authorize: { controller: 'https://zt.home.example', token: { credential: 'zerotier-api-token' } },
+      repair,
+    },
   });
   parsed.set(key, config);
   return config;

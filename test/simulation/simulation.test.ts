@@ -109,6 +109,28 @@ const broken: readonly Sabotage[] = [
         ? undefined
         : action,
   },
+  {
+    name: 'lets itself in again after it was shut out',
+    load: (saved) => saved && { ...saved, networks: {} },
+    observe: (world) => {
+      const members = Object.entries(world.controller.members).map(([id, reading]) => [
+        id,
+        reading.kind === 'known' && !reading.member.authorized ? { ...reading, kind: 'absent' } : reading,
+      ]);
+      const { zerotier } = world;
+      if (zerotier.kind !== 'answered') return world;
+      const networks = zerotier.networks.map((network) =>
+        network.status === 'ACCESS_DENIED'
+          ? { ...network, name: '', dns: { domain: '', servers: [] } }
+          : network,
+      );
+      return {
+        ...world,
+        zerotier: { ...zerotier, networks },
+        controller: { ...world.controller, members: Object.fromEntries(members) },
+      };
+    },
+  },
   { name: 'has no budget for the repairs of ZeroTier', repair: { budget: '1000/1s', maxDelay: '1s' } },
   { name: 'repairs ZeroTier as soon as it is contradicted', repair: { patience: '1s', pause: '1s' } },
   { name: 'does not wait for the link to settle', restart: { settle: '0s', budget: '1000/1s' } },

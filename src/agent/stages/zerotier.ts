@@ -5,6 +5,7 @@ import { mayTry } from '../attempts.ts';
 import type { Finding } from '../conditions.ts';
 import { cleared, type Memory, without } from '../memory.ts';
 import type { World } from '../world.ts';
+import { authorization } from './authorize.ts';
 import { earliest, isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
 
 type Answered = Extract<ZeroTierReading, { kind: 'answered' }>;
@@ -149,6 +150,8 @@ function boundButExcluded(prefixes: readonly string[], reading: Answered, world:
 function networksOf(input: StageInput, reading: Answered, memory: Memory): Part {
   const nowMs = input.now.monoMs;
   const actions: Action[] = [];
+  /** Questions to a controller far away keep nothing else waiting. */
+  const lastActions: Action[] = [];
   const findings: Finding[] = [];
   let next = memory;
   for (const { id } of input.config.zerotier.networks) {
@@ -156,7 +159,10 @@ function networksOf(input: StageInput, reading: Answered, memory: Memory): Part 
     const join: Action = { do: 'zerotier.join', network: id };
     if (network !== undefined) {
       next = cleared({ ...next, absentSinceMs: without(next.absentSinceMs, id) }, [actionKey(join)]);
-      findings.push(statusFinding(id, network.status, reading.address));
+      const own = authorization({ ...input, memory: next }, { network, member: reading.address });
+      next = own.memory;
+      lastActions.push(...own.actions);
+      findings.push(own.finding ?? statusFinding(id, network.status, reading.address));
       continue;
     }
     const since = next.absentSinceMs[id] ?? nowMs;
@@ -174,7 +180,7 @@ function networksOf(input: StageInput, reading: Answered, memory: Memory): Part 
     );
   const joining = finding.reason === 'NotJoined';
   const wakeAtMs = finding.status === 'true' ? undefined : nowMs + (joining ? eagerMs : waitingMs);
-  return { actions, memory: next, wakeAtMs, finding };
+  return { actions: [...actions, ...lastActions], memory: next, wakeAtMs, finding };
 }
 
 /** Each status of zerotier-one's enum, with what a person has to do. */

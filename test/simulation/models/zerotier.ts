@@ -31,7 +31,7 @@ export class ZeroTierModel implements ZeroTier {
     resetFailed: () => undefined,
   };
   /** The controller's side. */
-  authorized = true;
+  authorized = false;
   address = '10.45.0.7/24';
   /** Assigned addresses that mooring has been told, and has kept. */
   readonly told = new Set<string>();

@@ -23,6 +23,7 @@ describe('the JSON Schema', () => {
       ['', []],
       ['zerotier.', ['zerotier']],
       ['zerotier.networks[].', ['zerotier', 'networks', 0]],
+      ['zerotier.authorize.', ['zerotier', 'authorize']],
       ['zerotier.repair.', ['zerotier', 'repair']],
       ['dns.', ['dns']],
       ['dns.repair.', ['dns', 'repair']],
