@@ -39,8 +39,6 @@ export class SimNode {
   isServerUp = true;
   /** What the config says; a daemon that is broken on purpose may believe otherwise. */
   settings: Config = settingsOf(true);
-  /** For a brain that is broken on purpose. */
-  firstIfindex: number | undefined;
 
   constructor(seed: number, sabotage: Sabotage = { name: 'none' }) {
     const { clock, kernel, flannel, bus, disk, judge } = this;

@@ -22,6 +22,8 @@ export interface Result {
   readonly drawn: readonly DrawnFault[];
   /** Virtual ms from the end of the last fault until everything was true. */
   readonly recoveredAfterMs: number | undefined;
+  /** Virtual ms that the node lived. */
+  readonly livedMs: number;
 }
 
 /** Draws the faults of a seed. */
@@ -73,7 +75,8 @@ export async function runSchedule(
   });
   if (judge.violations.length === 0) judgeTheEnd(node, recoveredAtMs);
   const recoveredAfterMs = recoveredAtMs === undefined ? undefined : recoveredAtMs - endMs;
-  return { seed, violations: judge.violations, trail: judge.trail, drawn, recoveredAfterMs };
+  const { violations, trail } = judge;
+  return { seed, violations, trail, drawn, recoveredAfterMs, livedMs: node.clock.nowMs };
 }
 
 function judgeTheEnd(node: SimNode, recoveredAtMs: number | undefined): void {
@@ -107,16 +110,4 @@ function busiest(times: readonly number[], periodMs: number): number {
     0,
     ...times.map((start) => times.filter((at) => at >= start && at < start + periodMs).length),
   );
-}
-
-/** Drops faults as long as the schedule still fails: what is left is what matters. */
-export async function shortened(seed: number, sabotage?: Sabotage): Promise<Result> {
-  let worst = await runSchedule(seed, sabotage);
-  for (let index = 0; index < worst.drawn.length; ) {
-    const fewer = worst.drawn.filter((_, other) => other !== index);
-    const result = await runSchedule(seed, sabotage, fewer);
-    if (result.violations.length > 0) worst = result;
-    else index += 1;
-  }
-  return worst;
 }

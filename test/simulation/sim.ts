@@ -1,32 +1,33 @@
-/** `make sim`: COUNT schedules from SEED on (`SEED=7 COUNT=1` replays one). Prints what fails, shortened; 0 if nothing does. */
+/** `make sim`: COUNT schedules from SEED on (`SEED=7` replays one, with its trail). Prints what fails, shortened; 0 if nothing does. */
+import { runCampaign } from './campaign.ts';
 import { faults } from './faults.ts';
-import { runSchedule, shortened } from './schedule.ts';
+import { runSchedule } from './schedule.ts';
+import { tellFailure } from './shorten.ts';
 
-const asked = (name: string): number | undefined => {
+/** A whole number from the environment, undefined where it is not set. */
+function asked(name: string): number | undefined {
   const text = process.env[name] ?? '';
-  return text === '' ? undefined : Number(text);
-};
-const first = asked('SEED') ?? 1;
-const count = asked('COUNT') ?? (asked('SEED') === undefined ? 10_000 : 1);
+  if (text === '') return undefined;
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  console.error(`${name} is ${JSON.stringify(text)}; it must be a whole number from 1 to 999999999`);
+  process.exit(2);
+}
 
+const seed = asked('SEED');
+const first = seed ?? 1;
+const count = asked('COUNT') ?? (seed === undefined ? 10_000 : 1);
 const startedMs = performance.now();
-const recoveries: number[] = [];
-for (let seed = first; seed < first + count; seed += 1) {
-  const result = await runSchedule(seed);
-  if (result.recoveredAfterMs !== undefined) recoveries.push(result.recoveredAfterMs / 1000);
-  if (count === 1) console.log(result.trail.join('\n'));
-  if (result.violations.length === 0) continue;
-  const short = await shortened(seed);
-  console.log(
-    `seed ${seed} fails: ${short.violations.join('; ')}\nthe shortened schedule:\n${short.trail.join('\n')}`,
-  );
-  console.log(`replay it with: make sim SEED=${seed}`);
+if (count === 1) console.log((await runSchedule(first)).trail.join('\n'));
+const { failedSeed, recoveriesMs, livedMs, faults: drawn } = await runCampaign({ first, count });
+if (failedSeed !== undefined) {
+  console.log(await tellFailure(failedSeed));
   process.exit(1);
 }
-recoveries.sort((left, right) => left - right);
-const at = (share: number) => (recoveries[Math.floor((recoveries.length - 1) * share)] ?? 0).toFixed(1);
+const seconds = ((performance.now() - startedMs) / 1000).toFixed(0);
+const at = (share: number) =>
+  ((recoveriesMs[Math.floor((recoveriesMs.length - 1) * share)] ?? 0) / 1000).toFixed(1);
 console.log(
-  `${count} schedules of ${faults.length} faults held, in ${((performance.now() - startedMs) / 1000).toFixed(0)} s`,
+  `${count} schedules held, of ${drawn} faults out of ${faults.length} kinds: ${(livedMs / 3_600_000).toFixed(0)} virtual hours in ${seconds} s`,
 );
 console.log(
   `moored after the last fault (virtual): median ${at(0.5)} s, p99 ${at(0.99)} s, worst ${at(1)} s`,

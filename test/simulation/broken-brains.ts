@@ -1,0 +1,114 @@
+/** Brains that are broken on purpose: the simulation has to notice each, or it proves nothing of the whole one. */
+import { k3sUnit, resolvedUnit } from '../../src/agent/world.ts';
+import { device } from '../support/world.ts';
+import { generationOf } from './models/nginx.ts';
+import type { Sabotage } from './sabotage.ts';
+
+/** Made anew for each schedule, since some remember what they did. */
+export const brokenBrains: readonly (() => Sabotage)[] = [
+  () => ({
+    name: 'leaves a resolved alone that has lost the bus',
+    act: (action) => ('unit' in action && action.unit === resolvedUnit ? undefined : action),
+  }),
+  () => ({
+    name: 'lets itself in again after it was shut out',
+    load: (saved) => saved && { ...saved, networks: {} },
+    observe: (world) => {
+      const members = Object.entries(world.controller.members).map(([id, reading]) => [
+        id,
+        reading.kind === 'known' && !reading.member.authorized ? { ...reading, kind: 'absent' } : reading,
+      ]);
+      const { zerotier } = world;
+      if (zerotier.kind !== 'answered') return world;
+      const networks = zerotier.networks.map((network) =>
+        network.status === 'ACCESS_DENIED'
+          ? { ...network, name: '', dns: { domain: '', servers: [] } }
+          : network,
+      );
+      return {
+        ...world,
+        zerotier: { ...zerotier, networks },
+        controller: { ...world.controller, members: Object.fromEntries(members) },
+      };
+    },
+  }),
+  () => {
+    let first: number | undefined;
+    return {
+      name: 'keeps the ifindex that it saw first',
+      observe: (world) => {
+        const link = world.links[device];
+        if (link === undefined) return world;
+        first ??= link.ifindex;
+        return { ...world, links: { ...world.links, [device]: { ...link, ifindex: first } } };
+      },
+    };
+  },
+  () => ({
+    name: 'forgets what k3s was started under when it is restarted',
+    load: () => undefined,
+  }),
+  () => ({ name: 'has no restart budget', restart: { budget: '1000/1s', maxDelay: '1s', settle: '1ms' } }),
+  () => ({
+    name: 'takes an API that is away for a link that is away',
+    observe: (world) => (world.zerotier.kind === 'answered' ? world : { ...world, links: {} }),
+  }),
+  () => ({
+    name: 'takes the server being away for an outage of the link',
+    observe: (world, node) => (node.isServerUp ? world : { ...world, links: {} }),
+  }),
+  () => ({
+    name: 'restarts k3s where it should start it only',
+    act: (action) =>
+      action.do === 'k3s.copy-token' ? { do: 'unit.restart', unit: k3sUnit, reason: 'config' } : action,
+  }),
+  () => {
+    const told = new Set<number>();
+    return {
+      name: 'believes that resolved keeps what it was once told',
+      act: (action) => {
+        if (action.do !== 'dns.set') return action;
+        const isNew = !told.has(action.ifindex);
+        told.add(action.ifindex);
+        return isNew ? action : undefined;
+      },
+    };
+  },
+  () => {
+    let written = 0;
+    return {
+      name: 'never writes the config anew',
+      act: (action) => (action.do === 'k3s.write-config' && ++written > 1 ? undefined : action),
+    };
+  },
+  () => ({
+    name: 'believes every reload of nginx',
+    observe: (world) =>
+      world.ingress.config.kind === 'present'
+        ? {
+            ...world,
+            ingress: {
+              ...world.ingress,
+              servingGeneration: generationOf(world.ingress.config.text),
+            },
+          }
+        : world,
+  }),
+  () => ({
+    name: 'leaves a unit that has failed',
+    act: (action) => (action.do === 'unit.start' && action.reason === 'failed' ? undefined : action),
+  }),
+  () => ({
+    name: 'leaves ZeroTier as it is, whatever somebody did to its interface',
+    act: (action) =>
+      action.do === 'zerotier.rejoin' || (action.do === 'unit.restart' && action.reason === 'repair')
+        ? undefined
+        : action,
+  }),
+  () => ({
+    name: 'has no budget for the repairs of ZeroTier',
+    repair: { budget: '1000/1s', maxDelay: '1s' },
+  }),
+  () => ({ name: 'repairs ZeroTier as soon as it is contradicted', repair: { patience: '1s', pause: '1s' } }),
+  () => ({ name: 'does not wait for the link to settle', restart: { settle: '0s', budget: '1000/1s' } }),
+];
