@@ -39,6 +39,16 @@ export interface RememberedLink {
   readonly flaps: number;
 }
 
+/** Silence beyond a link that ZeroTier and the kernel call fine. */
+export interface RememberedSilence {
+  /** Monotonic ms since which everything beyond the link of k3s is silent; undefined while something answers, or nobody knows. */
+  readonly sinceMs: number | undefined;
+  /** It has been counted as an outage of the link, and the server has not answered since. */
+  readonly isOutage: boolean;
+  /** Monotonic ms at which the newest such outage was over. */
+  readonly endedMs: number | undefined;
+}
+
 /** What the running k3s was started under. */
 export interface Bound {
   readonly invocationId: string;
@@ -106,6 +116,7 @@ export interface Memory {
   /** Monotonic ms since which a configured network is missing from ZeroTier's list. */
   readonly absentSinceMs: Readonly<Record<string, number>>;
   readonly links: Readonly<Record<string, RememberedLink>>;
+  readonly silence: RememberedSilence;
   /** Devices on which mooring set DNS, by name, with the ifindex of that time: what is to be reverted on removal. */
   readonly dnsSet: Readonly<Record<string, number>>;
   readonly bound: Bound | undefined;
@@ -136,6 +147,7 @@ export function emptyMemory(nowMs: number): Memory {
     networks: {},
     absentSinceMs: {},
     links: {},
+    silence: { sinceMs: undefined, isOutage: false, endedMs: undefined },
     dnsSet: {},
     bound: undefined,
     seen: [],

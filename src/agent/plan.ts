@@ -12,6 +12,7 @@ import { k3sNetwork, nodeIp } from './stages/k3s-wanted.ts';
 import { type LinkState, linkStage } from './stages/link.ts';
 import { podNetworkStage } from './stages/pod-network.ts';
 import { serverStage } from './stages/server.ts';
+import { silenceStage } from './stages/silence.ts';
 import { earliest, isFalse, isTrue, type StageInput } from './stages/stage.ts';
 import { zerotierStage } from './stages/zerotier.ts';
 import type { ConfigState } from './world.ts';
@@ -53,8 +54,9 @@ export function plan(seen: StageInput, random: number): Plan {
     (found) => ({ findings: { DnsConfigured: found } }),
     () => dnsStage({ ...input, memory: link.memory }),
   );
-  const server = serverStage(input, link.links);
-  const podNetwork = podNetworkStage({ ...input, memory: dns.memory }, link.links);
+  const server = serverStage({ ...input, memory: dns.memory }, link.links);
+  const silence = silenceStage({ ...input, memory: dns.memory }, link.links, server.findings.ServerReachable);
+  const podNetwork = podNetworkStage({ ...input, memory: silence.memory }, link.links);
   const k3s = contained(
     'k3s',
     podNetwork.memory,
@@ -86,7 +88,7 @@ export function plan(seen: StageInput, random: number): Plan {
   };
   const conditions = conditionsOf(findings, input.memory.conditions, input.now.wallMs);
   const calmAtMs = input.now.monoMs + Math.round(calmMs * (0.9 + 0.2 * random));
-  const stages = [zerotier, link, dns, podNetwork, k3s, ingress];
+  const stages = [zerotier, link, dns, silence, podNetwork, k3s, ingress];
   return {
     actions: {
       zerotier: zerotier.actions,

@@ -30,6 +30,8 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
   'zerotier.repair.restart':
     'Restarts zerotier-one where an interface is down, lacks an address or keeps a former one.',
   'zerotier.repair.patience': 'How long the two must disagree without interruption before that.',
+  'zerotier.repair.grace':
+    'How long an interface, or an API, that has just come may still be setting itself up: twice what was measured (5 s), and some.',
   'zerotier.repair.pause': 'How long zerotier-one must have run before a repair.',
   'zerotier.repair.budget': 'How many repairs in how long, before they are spaced out.',
   'zerotier.repair.maxDelay': 'The longest random delay between two repairs once the budget is used up.',
@@ -58,8 +60,10 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
   'k3s.restart.maxDelay': 'The longest wait between two restarts.',
   'k3s.probe': 'How often and how long the k3s server and the DNS of home are asked.',
   'k3s.probe.calm': 'Between two questions while all is fine.',
-  'k3s.probe.eager': 'Between the first questions in doubt; grows up to calm.',
+  'k3s.probe.eager': 'Between the first questions in doubt; grows up to two thirds of calm.',
   'k3s.probe.deadline': 'How long an answer may take.',
+  'k3s.probe.controllerSilence':
+    "How long ZeroTier may not have heard from the network's controller before the link counts as silent.",
   ingress: 'Ports that nginx passes on, layer 4.',
   'ingress[].name': 'A name for status and metrics.',
   'ingress[].listen': 'The port on all addresses of the node.',

@@ -24,7 +24,7 @@ const roundTripMs = 20;
 export class FleetHome implements HomeProbe {
   private readonly options: FleetHomeOptions;
   private reading = nothing;
-  private current: ProbeAim = { pace: 'off', path: '', dnsServers: [] };
+  private current: ProbeAim = { pace: 'off', path: '', dnsServers: [], firstWithinMs: 0 };
   private run = 0;
   private isAsking = false;
   private isNew = true;
@@ -59,9 +59,10 @@ export class FleetHome implements HomeProbe {
     const run = ++this.run;
     const { pace } = this.current;
     if (pace === 'off') return;
-    const { isNew, isShaken, doubts } = this;
+    const { isShaken, doubts } = this;
+    const firstWithinMs = this.isNew ? this.current.firstWithinMs : undefined;
     const { clock, random, limits } = this.options;
-    clock.after(pauseBeforeRoundMs({ pace, isNew, isShaken, doubts }, limits, random.next()), () => {
+    clock.after(pauseBeforeRoundMs({ pace, firstWithinMs, isShaken, doubts }, limits, random.next()), () => {
       if (run === this.run) this.ask();
     });
   }

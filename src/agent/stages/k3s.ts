@@ -156,6 +156,8 @@ function decide(input: StageInput, situation: Situation): Step {
       runs || starts ? state : isFalse('Settling', 'what k3s takes over has just changed'),
       steadyMs,
     );
+  // Its end wakes the loop.
+  if (reason === 'outage' && input.memory.silence.isOutage) return stay(state);
   const outageDueMs = reason === 'outage' ? dueAfterOutageMs(input, link) : 0;
   if (input.now.monoMs < outageDueMs) return stay(state, outageDueMs);
   if (waitsForCloud(input, runs || starts)) {
@@ -175,7 +177,11 @@ function dueAfterOutageMs({ config, memory, world }: StageInput, link: ReadyLink
   const remembered = memory.links[k3sNetwork(config)];
   const { settle, spread } = config.k3s.restart;
   const name = world.zerotier.kind === 'answered' ? world.zerotier.address : link.link.name;
-  return (remembered?.readySinceMs ?? 0) + settle + share(`${name} ${remembered?.outages ?? 0}`) * spread;
+  const readyMs = remembered?.readySinceMs ?? 0;
+  const answeredMs = memory.silence.endedMs ?? 0;
+  // The end of a silence is seen by a probe, at a moment that is each node's own already.
+  if (answeredMs > readyMs) return answeredMs + settle;
+  return readyMs + settle + share(`${name} ${remembered?.outages ?? 0}`) * spread;
 }
 
 /** A number in [0, 1) that is spread evenly over texts and always the same for one (FNV-1a, mixed once more). */

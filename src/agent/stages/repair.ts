@@ -14,8 +14,6 @@ import { cleared, type Memory, type RememberedTrouble } from '../memory.ts';
 import { zerotierUnit } from '../world.ts';
 import { earliest, type StageInput, type StageResult } from './stage.ts';
 
-/** An interface, or an API, that is younger than this is still being set up: twice what was seen to take (5 s), and some. */
-const startMs = 15_000;
 const eagerMs = 1_000;
 /** So many former addresses of a network are known again. */
 const mostAddresses = 16;
@@ -158,8 +156,8 @@ function decide(input: StageInput, id: string, trouble: Trouble, seen: Remembere
   const attempt = memory.attempts[actionKey(action)];
   const ripeMs = Math.max(
     seen.sinceMs + repair.patience,
-    (memory.repair.answeringSinceMs ?? now.monoMs) + startMs,
-    seen.appearedMs + startMs,
+    (memory.repair.answeringSinceMs ?? now.monoMs) + repair.grace,
+    seen.appearedMs + repair.grace,
     unit.startedMs + repair.pause,
     attempt === undefined ? 0 : Math.max(attempt.notBeforeMs, attempt.lastMs + repair.pause),
   );

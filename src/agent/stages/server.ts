@@ -1,15 +1,12 @@
 /**
- * Whether the k3s server is there, and, where it is not, which side is cut: the server alone, all of home, or the link. It
- * only tells: an outage of the server restarts nothing, and silence beyond the link is evidence that nobody acts on yet.
+ * Whether the k3s server is there, and, where it is not, which side is cut: the server alone, all of home, or the link. An
+ * outage of the server restarts nothing; silence of everything beyond the link is evidence against the link (silence.ts).
  */
 import type { ProbeAim, ServerReading } from '../../systems/home/types.ts';
 import type { Finding } from '../conditions.ts';
 import { k3sNetwork } from './k3s-wanted.ts';
 import type { LinkState } from './link.ts';
 import { isFalse, isTrue, isUnknown, type StageInput } from './stage.ts';
-
-/** ZeroTier hears from a network's controller every 60 s; two lost answers and some. */
-const controllerFreshMs = 150_000;
 
 export interface ServerResult {
   readonly findings: { readonly ServerReachable: Finding };
@@ -22,8 +19,12 @@ export function serverStage(input: StageInput, links: Readonly<Record<string, Li
   const device = state?.kind === 'not-ready' ? undefined : state?.link;
   if (device === undefined) {
     const finding = isUnknown('WaitingForLink', 'the server is asked once the link carries its address');
-    return { findings: { ServerReachable: finding }, probe: { pace: 'off', path: '', dnsServers: [] } };
+    return {
+      findings: { ServerReachable: finding },
+      probe: { pace: 'off', path: '', dnsServers: [], firstWithinMs: 0 },
+    };
   }
+  const { config } = input;
   const { home, dns } = input.world;
   const isFine = home.server.kind === 'reachable' && home.dns.kind !== 'silent';
   return {
@@ -32,8 +33,15 @@ export function serverStage(input: StageInput, links: Readonly<Record<string, Li
       pace: isFine ? 'calm' : 'eager',
       path: `${device.ifindex} ${device.addresses.join(' ')}`,
       dnsServers: dns.kind === 'present' ? (dns.links[device.ifindex]?.servers ?? []) : [],
+      firstWithinMs: isAfterOutage(input) ? config.k3s.restart.spread : config.k3s.probe.eager,
     },
   };
+}
+
+/** A link that comes back from an outage does so on all nodes of a home at once, so their first questions are spread. */
+function isAfterOutage({ config, memory }: StageInput): boolean {
+  const outages = memory.links[k3sNetwork(config)]?.outages ?? 0;
+  return memory.bound !== undefined && memory.bound.epoch.outages !== outages;
 }
 
 /** Messages keep to what does not change from one answer to the next. */
@@ -118,5 +126,5 @@ function controllerIsFresh(input: StageInput): boolean | undefined {
   if (zerotier.kind !== 'answered') return undefined;
   const controller = k3sNetwork(input.config).slice(0, 10);
   const ageMs = zerotier.peers.find((peer) => peer.address === controller)?.lastReceiveAgeMs;
-  return ageMs === undefined ? undefined : ageMs <= controllerFreshMs;
+  return ageMs === undefined ? undefined : ageMs <= input.config.k3s.probe.controllerSilence;
 }

@@ -22,7 +22,7 @@ export interface HomeProbeOptions extends ServerOptions {
   readonly random: () => number;
   /** Between two rounds while all is fine. */
   readonly calmMs: number;
-  /** Between the first rounds in doubt; grows up to `calmMs`. */
+  /** Between the first rounds in doubt; grows up to two thirds of `calmMs`. */
   readonly eagerMs: number;
   readonly dnsPort?: number;
 }
@@ -46,14 +46,15 @@ export function roundDelayMs(
   { calmMs, eagerMs }: { readonly calmMs: number; readonly eagerMs: number },
 ): number {
   if (pace === 'calm') return calmMs;
-  return Math.min(Math.max(calmMs, eagerMs), eagerMs * 1.5 ** Math.max(0, doubts - eagerRounds));
+  // Less than calm, so that a return is noticed in time, and long enough that many nodes do not notice it at once.
+  return Math.min(Math.max((calmMs * 2) / 3, eagerMs), eagerMs * 1.5 ** Math.max(0, doubts - eagerRounds));
 }
 
 /** Where the watch stands between two rounds. */
 export interface WatchState {
   readonly pace: 'calm' | 'eager';
-  /** No round has begun on this link yet. */
-  readonly isNew: boolean;
+  /** Within how long the first round on this link begins; undefined once one has begun. */
+  readonly firstWithinMs: number | undefined;
   /** The newest round lost something that the next one is to confirm. */
   readonly isShaken: boolean;
   readonly doubts: number;
@@ -61,12 +62,12 @@ export interface WatchState {
 
 /** The pause before the next round, with jitter; `random` is in [0, 1). */
 export function pauseBeforeRoundMs(
-  { pace, isNew, isShaken, doubts }: WatchState,
+  { pace, firstWithinMs, isShaken, doubts }: WatchState,
   limits: { readonly calmMs: number; readonly eagerMs: number },
   random: number,
 ): number {
-  // Spread over a whole interval: a common outage ends for all at once.
-  if (isNew) return random * limits.eagerMs;
+  // Spread evenly: a common outage ends for all at once.
+  if (firstWithinMs !== undefined) return random * firstWithinMs;
   const jitter = 0.8 + 0.4 * random;
   return (isShaken ? limits.eagerMs / 3 : roundDelayMs(pace, doubts, limits)) * jitter;
 }
@@ -77,7 +78,7 @@ export function createHomeProbe(options: HomeProbeOptions): HomeWatch {
   const askServer: AskServer = createAskServer(options);
   const ending = new AbortController();
   let reading = nothing;
-  let aim: ProbeAim = { pace: 'off', path: '', dnsServers: [] };
+  let aim: ProbeAim = { pace: 'off', path: '', dnsServers: [], firstWithinMs: 0 };
   /** Aborted when the aim changes, so that the pause is reckoned anew. */
   let turned = new AbortController();
   let isNew = true;
@@ -119,7 +120,9 @@ export function createHomeProbe(options: HomeProbeOptions): HomeWatch {
 
   function pauseMs(): number {
     const { pace } = aim;
-    return pace === 'off' ? longMs : pauseBeforeRoundMs({ pace, isNew, isShaken, doubts }, options, random());
+    if (pace === 'off') return longMs;
+    const firstWithinMs = isNew ? aim.firstWithinMs : undefined;
+    return pauseBeforeRoundMs({ pace, firstWithinMs, isShaken, doubts }, options, random());
   }
 
   async function keepAsking(): Promise<void> {

@@ -55,6 +55,8 @@ export interface ProbeAim {
   readonly pace: 'off' | 'calm' | 'eager';
   /** Names the link; under another name everything is asked anew. */
   readonly path: string;
+  /** The first question on a link is put off by a random part of this. */
+  readonly firstWithinMs: number;
   /** IP addresses of the link's DNS servers. */
   readonly dnsServers: readonly string[];
 }

@@ -11,7 +11,7 @@ export interface HomeTruth {
 }
 
 const nothing: HomeReading = { server: { kind: 'unprobed' }, dns: { kind: 'unasked' } };
-const off: ProbeAim = { pace: 'off', path: '', dnsServers: [] };
+const off: ProbeAim = { pace: 'off', path: '', dnsServers: [], firstWithinMs: 0 };
 
 /** As the adapter: nothing off the link, a loss believed when it is seen twice, a round of another link forgotten. */
 export class HomeModel implements HomeProbe {

@@ -58,6 +58,7 @@ describe('docs/config.md', () => {
     assert.equal(told('## `zerotier`', 'rejoin'), String(repair.rejoin));
     assert.equal(told('## `zerotier`', 'restart'), String(repair.restart));
     assert.deepEqual([told('## `zerotier`', 'patience'), repair.patience], ['10s', 10_000]);
+    assert.deepEqual([told('## `zerotier`', 'grace'), repair.grace], ['15s', 15_000]);
     assert.deepEqual([told('## `zerotier`', 'pause'), repair.pause], ['60s', 60_000]);
     assert.deepEqual(
       [told('## `zerotier`', 'budget'), repair.budget],
@@ -80,6 +81,10 @@ describe('docs/config.md', () => {
     assert.deepEqual([told('## `k3s`', 'calm'), config.k3s.probe.calm], ['60s', 60_000]);
     assert.deepEqual([told('## `k3s`', 'eager'), config.k3s.probe.eager], ['3s', 3_000]);
     assert.deepEqual([told('## `k3s`', 'deadline'), config.k3s.probe.deadline], ['2500ms', 2_500]);
+    assert.deepEqual(
+      [told('## `k3s`', 'controllerSilence'), config.k3s.probe.controllerSilence],
+      ['150s', 150_000],
+    );
     assert.equal(told('## `node`', 'externalIp'), config.node.externalIp);
     assert.equal(told('## `node`', 'cloud'), config.node.cloud);
     assert.equal(told('## `health`', 'listen'), `[${config.health.listen.join(', ')}]`);
