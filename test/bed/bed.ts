@@ -4,14 +4,14 @@
  * Whatever `start` began, `stop` ends; so does the end of this process, however it comes.
  */
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from './client.ts';
 import { type ExampleValues, renderExample } from './example.ts';
 import { Home } from './home.ts';
 import { type End, Network } from './network.ts';
 import { BedNode } from './node.ts';
-import { BedError, waitFor } from './process.ts';
+import { BedError, sha256, waitFor } from './process.ts';
 import { ensureBase } from './root.ts';
 import { Run } from './run.ts';
 import { parseStatus, type StatusDocument } from './status.ts';
@@ -106,6 +106,16 @@ export class Bed {
   /** mooring's package as the node downloads it, on the host. */
   get deb(): string {
     return join(this.#run.dir, 'www/mooring.deb');
+  }
+
+  /** The k3s program, likewise. */
+  get k3s(): string {
+    return join(this.#run.dir, 'www/k3s');
+  }
+
+  /** zerotier-one's package, on the host. */
+  get zerotierDeb(): string {
+    return join(this.#run.dir, 'zerotier-one.deb');
   }
 
   /** Name of a network namespace, for a person who wants to get in. */
@@ -242,12 +252,14 @@ export class Bed {
 /** Puts what the node will download on the server. */
 async function publish(run: Run, home: Home, deb: string): Promise<ExampleValues> {
   const zerotierDeb = await buildNodePackage(run, home.zerotier.variant, join(run.dir, 'zerotier-deb'));
+  await copyFile(zerotierDeb, join(run.dir, 'zerotier-one.deb'));
   return {
     networkId: home.zerotier.networkId,
     k3sToken: await home.k3sToken(),
-    k3sUrl: await home.publishK3s(),
+    ...(await home.publishK3s()),
     mooringUrl: await home.publish('mooring.deb', deb),
-    zerotierUrl: await home.publish('zerotier-one.deb', zerotierDeb),
+    mooringSha256: await sha256(deb),
+    zerotierUrl: await home.publishZeroTier(zerotierDeb),
   };
 }
 

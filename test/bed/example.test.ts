@@ -1,10 +1,9 @@
-/** The example a user starts from is what the demo boots, and it is valid cloud-config. */
+/** What a bed gives its tests, before anything of mooring is on the node. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import { Bed } from './bed.ts';
-import { exampleFile, renderExample } from './example.ts';
 
 describe('a node booted by the bed', () => {
   let bed: Bed;
@@ -59,12 +58,18 @@ describe('a node booted by the bed', () => {
     assert.equal(await bed.node.run(['cat', '/var/kept']), 'yes');
   });
 
-  test('calls the example valid cloud-config, as it is and as the demo renders it', async () => {
-    for (const text of [await readFile(exampleFile, 'utf8'), await renderExample(bed.values)]) {
-      await bed.node.writeFile('/root/user-data.yaml', text);
-      const verdict = await bed.node.run(['cloud-init', 'schema', '--config-file', '/root/user-data.yaml']);
-      assert.match(verdict, /Valid schema/);
-    }
+  test('would take zerotier-one from its repository by the signature of its key alone', async () => {
+    const { zerotierUrl } = bed.values;
+    const source = `deb [signed-by=/etc/apt/keyrings/zerotier.asc] ${zerotierUrl}/debian/trixie trixie main`;
+    await bed.node.writeFile('/etc/apt/sources.list.d/zerotier.list', `${source}\n`);
+    await bed.node.run(
+      `curl -sSf -o /etc/apt/keyrings/zerotier.asc ${zerotierUrl}/contact%40zerotier.com.gpg`,
+    );
+    await bed.node.run(['apt-get', 'update', '-q', '--error-on=any']);
+    assert.match(await bed.node.run(['apt-cache', 'policy', 'zerotier-one']), /Candidate: 1\.14\.1/);
+    await bed.node.writeFile('/etc/apt/keyrings/zerotier.asc', 'no key\n');
+    const other = await bed.node.tryRun(['apt-get', 'update', '-q', '--error-on=any']);
+    assert.notEqual(other.exitCode, 0);
   });
 });
 

@@ -1,20 +1,22 @@
 /**
- * Renders examples/cloud-init/user-data.yaml for the bed: the values its CHANGE marks name are replaced, nothing else.
- * A value that is not found exactly once is an error, so that the example and the bed cannot drift apart.
+ * Renders the examples of examples/cloud-init for the bed: the values that their CHANGE marks name are replaced, nothing
+ * else. A value that is not found exactly once is an error, so that the examples and the bed cannot drift apart.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BedError } from './process.ts';
 
-/** The example a user starts from. */
-export const exampleFile = join(import.meta.dirname, '../../examples/cloud-init/user-data.yaml');
+const folder = join(import.meta.dirname, '../../examples/cloud-init');
 
-/** What a user would change in it. */
+/** What a user would change in them. */
 export interface ExampleValues {
   readonly networkId: string;
   readonly k3sToken: string;
   readonly k3sUrl: string;
+  readonly k3sSha256: string;
   readonly mooringUrl: string;
+  readonly mooringSha256: string;
+  /** Where ZeroTier's key and repositories are. */
   readonly zerotierUrl: string;
 }
 
@@ -23,22 +25,40 @@ const places: Readonly<Record<keyof ExampleValues, RegExp>> = {
   networkId: /^ *- id: (\S+)/gm,
   k3sToken: /^ *(K10\S+::\S+)$/gm,
   k3sUrl: /^ *K3S=(\S+)$/gm,
+  k3sSha256: /^ *K3S_SHA256=(\S+)$/gm,
   mooringUrl: /^ *MOORING=(\S+)$/gm,
+  mooringSha256: /^ *MOORING_SHA256=(\S+)$/gm,
   zerotierUrl: /^ *ZEROTIER=(\S+)$/gm,
 };
 
-/** The example with the bed's values. */
-export async function renderExample(values: ExampleValues): Promise<string> {
-  let text = await readFile(exampleFile, 'utf8');
-  for (const [name, value] of Object.entries(values)) {
-    const place = Object.entries(places).find(([key]) => key === name)?.[1];
-    if (place === undefined) throw new BedError(`no place for ${name} in ${exampleFile}`);
-    const found = [...text.matchAll(place)];
+/** An example: its file, and which of the places it has. */
+export interface Example {
+  readonly file: string;
+  readonly has: readonly (keyof typeof places)[];
+}
+
+/** Installs everything at the first boot: what a user starts from. */
+export const wholeExample: Example = {
+  file: join(folder, 'user-data.yaml'),
+  has: ['networkId', 'k3sToken', 'k3sUrl', 'k3sSha256', 'mooringUrl', 'mooringSha256', 'zerotierUrl'],
+};
+
+/** Only configures: for an image in which everything is installed. */
+export const bakedExample: Example = {
+  file: join(folder, 'baked-image.yaml'),
+  has: ['networkId', 'k3sToken'],
+};
+
+/** An example with the bed's values. */
+export async function renderExample(values: ExampleValues, example = wholeExample): Promise<string> {
+  let text = await readFile(example.file, 'utf8');
+  for (const name of example.has) {
+    const found = [...text.matchAll(places[name])];
     const match = found[0];
     if (found.length !== 1 || match?.[1] === undefined) {
-      throw new BedError(`${exampleFile} has ${found.length} places for ${name}, not one`);
+      throw new BedError(`${example.file} has ${found.length} places for ${name}, not one`);
     }
-    text = text.replace(match[0], () => match[0].replace(match[1] ?? '', () => value));
+    text = text.replace(match[0], () => match[0].replace(match[1] ?? '', () => values[name]));
   }
   return text;
 }

@@ -5,9 +5,10 @@
  */
 import { copyFile, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeZeroTierRepository } from './apt-repository.ts';
 import type { Network } from './network.ts';
 import { underlay } from './network.ts';
-import { BedError, run as runCommand, waitFor } from './process.ts';
+import { BedError, run as runCommand, sha256, waitFor } from './process.ts';
 import type { Base } from './root.ts';
 import type { Background, Run } from './run.ts';
 import { HomeZeroTier, homeNetwork } from './zerotier.ts';
@@ -65,10 +66,17 @@ export class Home {
     return `${downloads}/${name}`;
   }
 
-  /** Makes the k3s program downloadable and returns its URL. */
-  async publishK3s(): Promise<string> {
-    await this.#run.run([k3sStandin, 'standin-pack', join(this.#run.dir, 'www', 'k3s')], { part: 'setup' });
-    return `${downloads}/k3s`;
+  /** Makes the k3s program downloadable and tells its URL and hash. */
+  async publishK3s(): Promise<{ k3sUrl: string; k3sSha256: string }> {
+    const file = join(this.#run.dir, 'www', 'k3s');
+    await this.#run.run([k3sStandin, 'standin-pack', file], { part: 'setup' });
+    return { k3sUrl: `${downloads}/k3s`, k3sSha256: await sha256(file) };
+  }
+
+  /** Makes zerotier-one installable from a signed repository and returns its URL, in place of ZeroTier's own. */
+  async publishZeroTier(deb: string): Promise<string> {
+    await makeZeroTierRepository(this.#run, deb, join(this.#run.dir, 'www', 'zerotier'));
+    return `${downloads}/zerotier`;
   }
 
   /** Runs a command in home's namespace. */

@@ -58,7 +58,7 @@ export class BedNode {
   }
 
   /** Writes a file into the root of a node that is not running. */
-  async prepareFile(path: string, content: string, mode = 0o644): Promise<void> {
+  async prepareFile(path: string, content: string | Buffer, mode = 0o644): Promise<void> {
     if (this.#machine !== undefined) throw new BedError('the node runs: use writeFile');
     const file = join(this.rootDir, path);
     await mkdir(dirname(file), { recursive: true });

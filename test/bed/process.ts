@@ -2,6 +2,8 @@
  * How the bed runs programs of the host: every command has a deadline, every failure says what ran and what it printed.
  * Nothing here waits blindly; `waitFor` looks again and again until a bound.
  */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 
@@ -70,6 +72,13 @@ export async function run(command: readonly string[], options: CommandOptions = 
 export function failed(command: readonly string[], result: CommandResult): BedError {
   const said = [result.stderr, result.stdout].filter((text) => text !== '').join('\n');
   return new BedError(`\`${command.join(' ')}\` ended with ${result.exitCode}:\n${tail(said, 40)}`);
+}
+
+/** A file's SHA-256, in hex. */
+export async function sha256(file: string): Promise<string> {
+  return createHash('sha256')
+    .update(await readFile(file))
+    .digest('hex');
 }
 
 /** The last `lines` lines of a text. */

@@ -5,9 +5,9 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BedError, run } from './process.ts';
+import { BedError, run, sha256 } from './process.ts';
 import type { Run } from './run.ts';
 
 /** A finished base. */
@@ -157,13 +157,10 @@ export async function aptIndex(folder: string): Promise<string> {
   for (const deb of await debsIn(folder)) {
     const file = join(folder, deb);
     const control = (await run(['dpkg-deb', '-f', file])).trimEnd();
-    const sha256 = createHash('sha256')
-      .update(await readFile(file))
-      .digest('hex');
     const { size } = await stat(file);
     // A literal % (in the file name of a version with an epoch) must survive the server's decoding.
     const name = deb.replaceAll('%', '%25');
-    paragraphs.push(`${control}\nFilename: ./${name}\nSize: ${size}\nSHA256: ${sha256}\n`);
+    paragraphs.push(`${control}\nFilename: ./${name}\nSize: ${size}\nSHA256: ${await sha256(file)}\n`);
   }
   return paragraphs.join('\n');
 }

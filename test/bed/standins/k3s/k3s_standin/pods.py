@@ -11,8 +11,8 @@ from . import knobs, log, network
 POD = "traefik"
 PROXY = "nodeports"
 TABLE = "k3s-standin"
-# NodePort -> (protocol, port of the pod)
-NODE_PORTS = {31693: ("tcp", 8000), 30484: ("tcp", 8443), 30485: ("udp", 8443)}
+# (protocol, NodePort, port of the pod); HTTP/3 has the NodePort of HTTPS, as Traefik's chart gives it
+NODE_PORTS = (("tcp", 31693, 8000), ("tcp", 30484, 8443), ("udp", 30484, 8443))
 
 
 class PodError(Exception):
@@ -54,7 +54,7 @@ def ensure(children, flannel):
 
 def ruleset(address):
     """kube-proxy's NodePorts for local addresses of the node, and its masquerade; no IPv6, as with an IPv4 cluster."""
-    rules = "\n".join(f"{proto} dport {port} dnat to {address}:{to}" for port, (proto, to) in NODE_PORTS.items())
+    rules = "\n".join(f"{proto} dport {port} dnat to {address}:{to}" for proto, port, to in NODE_PORTS)
     pods = ipaddress.ip_network("10.42.0.0/16")
     return f"""add table ip {TABLE}
 delete table ip {TABLE}
@@ -103,7 +103,7 @@ def ensure_node_ports(children, address):
     if record is not None and record["address"] == address:
         return
     children.kill(PROXY)
-    ports = [f"{proto}:{port}:{to}" for port, (proto, to) in NODE_PORTS.items()]
+    ports = [f"{proto}:{port}:{to}" for proto, port, to in NODE_PORTS]
     child = children.start(PROXY, "standin-nodeports", address, *ports)
     child.stdin.close()
     _expect(child, "serving")
