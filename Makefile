@@ -75,6 +75,10 @@ bundle: deps ## build/lib: what goes to /usr/lib/mooring
 deb: bundle ## build/mooring_<version>_<arch>.deb (VERSION=…, ARCH=arm64)
 	$(NODE) packaging/deb/build.ts $(version_flag) $(arch_flag)
 
+.PHONY: tf-schemas
+tf-schemas: deps ## fetch anew what the Terraform examples are checked against (100 MB)
+	$(NODE) test/contract/examples/provider-schemas.ts
+
 .PHONY: clean
 clean: ## remove what was built; node_modules stays
 	rm -rf build coverage
