@@ -113,6 +113,8 @@ export interface Memory {
   readonly version: 1;
   readonly startedMs: number;
   readonly networks: Readonly<Record<string, RememberedNetwork>>;
+  /** What there is of a ZeroTier or a link that is not as it should be, and the monotonic ms since which it is just that. */
+  readonly waiting: { readonly seen: string; readonly sinceMs: number } | undefined;
   /** Monotonic ms since which a configured network is missing from ZeroTier's list. */
   readonly absentSinceMs: Readonly<Record<string, number>>;
   readonly links: Readonly<Record<string, RememberedLink>>;
@@ -145,6 +147,7 @@ export function emptyMemory(nowMs: number): Memory {
     version: 1,
     startedMs: nowMs,
     networks: {},
+    waiting: undefined,
     absentSinceMs: {},
     links: {},
     silence: { sinceMs: undefined, isOutage: false, endedMs: undefined },

@@ -6,6 +6,8 @@
 import type { Link } from '../../systems/netlink/types.ts';
 import type { Finding } from '../conditions.ts';
 import type { Memory, RememberedLink } from '../memory.ts';
+import type { World } from '../world.ts';
+import { nextLookMs } from './polling.ts';
 import { planRepairs, type RepairNote } from './repair.ts';
 import { earliest, isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
 
@@ -45,22 +47,41 @@ const neverReady: RememberedLink = {
   isOutage: false,
   flaps: 0,
 };
-const eagerMs = 1_000;
 
 export function linkStage(input: StageInput): LinkResult {
   const links: Record<string, LinkState> = {};
   const repairs = planRepairs(input);
+  const nowMs = input.now.monoMs;
   let { memory, wakeAtMs } = repairs;
   for (const { id } of input.config.zerotier.networks) {
     const state = judge(input, memory, id);
     const remembered = remember(memory.links[id] ?? neverReady, state, input);
     memory = { ...memory, links: { ...memory.links, [id]: remembered } };
     links[id] = state.kind === 'ready' ? { ...state, settled: isSettled(remembered, input) } : state;
-    if (state.kind !== 'ready') wakeAtMs = earliest(wakeAtMs, input.now.monoMs + eagerMs);
-    else if (!isSettled(remembered, input)) wakeAtMs = earliest(wakeAtMs, settledAtMs(remembered, input));
+    if (state.kind === 'ready' && !isSettled(remembered, input))
+      wakeAtMs = earliest(wakeAtMs, settledAtMs(remembered, input));
   }
+  const waiting = isWaiting(input.world, links) ? waitingFor(input, links) : undefined;
+  if (waiting !== undefined) wakeAtMs = earliest(wakeAtMs, nextLookMs(waiting.sinceMs, nowMs));
+  memory = { ...memory, waiting };
   const findings = { LinkReady: sumUp(links, repairs.notes) };
   return { actions: repairs.actions, memory, wakeAtMs, findings, links };
+}
+
+/** Something is not as it should be, and ZeroTier would not tell if that changed. */
+function isWaiting({ zerotier }: World, links: Readonly<Record<string, LinkState>>): boolean {
+  const isOnline = zerotier.kind === 'answered' && zerotier.online;
+  return !isOnline || Object.values(links).some(({ kind }) => kind !== 'ready');
+}
+
+/** What is waited for begins anew whenever anything of it moves: then it is under way. */
+function waitingFor(
+  { world: { zerotier }, memory, now }: StageInput,
+  links: Readonly<Record<string, LinkState>>,
+): NonNullable<Memory['waiting']> {
+  const api = zerotier.kind === 'answered' ? `online ${zerotier.online}` : zerotier.kind;
+  const seen = JSON.stringify([api, ...Object.values(links).map(({ kind, link }) => [kind, link])]);
+  return memory.waiting?.seen === seen ? memory.waiting : { seen, sinceMs: now.monoMs };
 }
 
 /** Compares ZeroTier's view with the kernel's. */

@@ -12,9 +12,9 @@ import { type Action, actionKey } from '../actions.ts';
 import { budgetKey, budgetOf, fullBudget, nextAllowedMs } from '../budget.ts';
 import { cleared, type Memory, type RememberedTrouble } from '../memory.ts';
 import { zerotierUnit } from '../world.ts';
+import { nextLookMs } from './polling.ts';
 import { earliest, type StageInput, type StageResult } from './stage.ts';
 
-const eagerMs = 1_000;
 /** So many former addresses of a network are known again. */
 const mostAddresses = 16;
 
@@ -53,7 +53,7 @@ export function planRepairs(input: StageInput): Repairs {
     const step = decide({ ...input, memory }, id, trouble, seen);
     notes[id] = { wrong: wrongOf(trouble, link, network), remedy: step.remedy };
     // An interruption has to be seen.
-    if (step.atMs !== undefined) wakeAtMs = earliest(wakeAtMs, step.atMs, nowMs + eagerMs);
+    if (step.atMs !== undefined) wakeAtMs = earliest(wakeAtMs, step.atMs, nextLookMs(seen.sinceMs, nowMs));
     if (step.isDue) due.push(step.action);
   }
   const restart = due.find((action) => action.do === 'unit.restart');

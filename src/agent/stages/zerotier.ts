@@ -1,4 +1,7 @@
-/** Stage `zerotier`: the blacklist is in force, and each configured network is joined and authorised. */
+/**
+ * Stage `zerotier`: the blacklist is in force, and each configured network is joined and authorised. While ZeroTier is away, or
+ * a network is not in order, its link is not ready, and the stage `link` looks again.
+ */
 import type { NetworkStatus, ZeroTierReading } from '../../systems/zerotier/types.ts';
 import { type Action, actionKey } from '../actions.ts';
 import { mayTry } from '../attempts.ts';
@@ -15,7 +18,6 @@ type Answered = Extract<ZeroTierReading, { kind: 'answered' }>;
  * networks (measured: 3-100 ms after its start), and a join in that window would overwrite the cached configuration.
  */
 const absentBeforeJoinMs = 1_000;
-const eagerMs = 1_000;
 const waitingMs = 3_000;
 
 export interface ZeroTierFindings {
@@ -25,7 +27,7 @@ export interface ZeroTierFindings {
 }
 
 export function zerotierStage(input: StageInput): StageResult & { readonly findings: ZeroTierFindings } {
-  const { world, now } = input;
+  const { world } = input;
   if (world.zerotier.kind !== 'answered') {
     const away = isUnknown('ZeroTierAway', 'zerotier-one cannot be asked');
     const findings = {
@@ -35,7 +37,7 @@ export function zerotierStage(input: StageInput): StageResult & { readonly findi
     };
     // What was missing before it went away may have been joined meanwhile: counted anew once it answers.
     const memory: Memory = { ...input.memory, absentSinceMs: {} };
-    return { actions: [], memory, wakeAtMs: now.monoMs + eagerMs, findings };
+    return { actions: [], memory, wakeAtMs: undefined, findings };
   }
   const remembered = rememberNetworks(input.memory, world.zerotier);
   const blacklist = blacklistOf(input, world.zerotier, remembered);
@@ -43,11 +45,7 @@ export function zerotierStage(input: StageInput): StageResult & { readonly findi
   return {
     actions: [...blacklist.actions, ...networks.actions],
     memory: networks.memory,
-    wakeAtMs: earliest(
-      blacklist.wakeAtMs,
-      networks.wakeAtMs,
-      world.zerotier.online ? undefined : now.monoMs + eagerMs,
-    ),
+    wakeAtMs: earliest(blacklist.wakeAtMs, networks.wakeAtMs),
     findings: {
       ZeroTierOnline: world.zerotier.online
         ? isTrue('Online', `zerotier-one ${world.zerotier.version} is online as ${world.zerotier.address}`)
@@ -153,6 +151,7 @@ function networksOf(input: StageInput, reading: Answered, memory: Memory): Part 
   /** Questions to a controller far away keep nothing else waiting. */
   const lastActions: Action[] = [];
   const findings: Finding[] = [];
+  let wakeAtMs: number | undefined;
   let next = memory;
   for (const { id } of input.config.zerotier.networks) {
     const network = reading.networks.find((candidate) => candidate.id === id);
@@ -168,7 +167,9 @@ function networksOf(input: StageInput, reading: Answered, memory: Memory): Part 
     const since = next.absentSinceMs[id] ?? nowMs;
     next = { ...next, absentSinceMs: { ...next.absentSinceMs, [id]: since } };
     const attempt = next.attempts[actionKey(join)];
-    if (nowMs - since >= absentBeforeJoinMs && mayTry(attempt, nowMs)) actions.push(join);
+    const atMs = Math.max(since + absentBeforeJoinMs, attempt?.notBeforeMs ?? 0);
+    if (nowMs >= atMs) actions.push(join);
+    else wakeAtMs = earliest(wakeAtMs, atMs);
     findings.push(isFalse('NotJoined', `joining network ${id}${attempt?.error ? `: ${attempt.error}` : ''}`));
   }
   const finding =
@@ -178,8 +179,6 @@ function networksOf(input: StageInput, reading: Answered, memory: Memory): Part 
       'Authorized',
       `authorised on ${input.config.zerotier.networks.map((network) => network.id).join(', ')}`,
     );
-  const joining = finding.reason === 'NotJoined';
-  const wakeAtMs = finding.status === 'true' ? undefined : nowMs + (joining ? eagerMs : waitingMs);
   return { actions: [...actions, ...lastActions], memory: next, wakeAtMs, finding };
 }
 

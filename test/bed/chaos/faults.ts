@@ -97,18 +97,15 @@ const unwritable = (name: string, mount: string, seen: RegExp): Fault => ({
   },
 });
 
-/** What flannel made is taken away. mooring promises nothing about it yet, so a person restarts the agent. */
+/** What flannel made is taken away, and the agent never looks: mooring restarts it. */
 const flannelMeddled = (name: string, command: string, isSeen: string): Fault => ({
   name,
   touches: ['k3s', 'zerotier'],
   k3sStarts: 1,
   begin: async (scene) => {
-    await scene.run('sh', '-c', command);
+    await scene.strike('sh', '-c', command);
     await scene.sees(name, async () => (await scene.bed.node.tryRun(isSeen)).exitCode === 0);
-    return async () => {
-      const isStillSo = (await scene.bed.node.tryRun(isSeen)).exitCode === 0;
-      if (isStillSo) await scene.run('systemctl', 'restart', k3sUnit);
-    };
+    return undefined;
   },
 });
 

@@ -27,6 +27,8 @@ export interface Look {
   readonly k3sAddress: string;
   /** The device that flannel.1 stands on: the agent made it, and the kernel deletes it together with that device. */
   readonly flannelParent: string;
+  /** How many routes lead to pods of other nodes. */
+  readonly flannelRoutes: string;
   /** Starts and restarts of the agent that mooring asked for since boot. */
   readonly k3sStarts: string;
 }
@@ -45,6 +47,7 @@ say k3sRun 'systemctl show ${k3sUnit} -p InvocationID --value'
 say k3sInterface 'sed -n "s/^flannel-iface: *//p" ${k3sConfig}'
 say k3sAddress 'sed -n "/^node-ip:/,/^[^ -]/s/^ *- *//p" ${k3sConfig}'
 say flannelParent 'ip -d -o link show flannel.1 | sed -n "s/.* vxlan .* dev \\([^ ]*\\) .*/\\1/p"'
+say flannelRoutes 'ip route show dev flannel.1 | grep -c .'
 say k3sStarts 'curl -s --max-time 2 http://127.0.0.1:9810/metrics | sed -n "s/^mooring_unit_restarts_total{.*unit=.${k3sUnit}.*} //p" | paste -sd+ | sed "s/+/ + /g" | xargs -r expr'
 `;
 
@@ -98,6 +101,7 @@ export class Scene {
       k3sInterface: unquoted(of('k3sInterface')),
       k3sAddress: unquoted(of('k3sAddress')),
       flannelParent: of('flannelParent'),
+      flannelRoutes: of('flannelRoutes'),
       k3sStarts: of('k3sStarts'),
     };
   }
@@ -118,6 +122,7 @@ export class Scene {
       [look.k3sState === 'active', `k3s is ${look.k3sState}`],
       [look.k3sInterface === device, `k3s is configured for the interface ${look.k3sInterface}`],
       [look.k3sAddress === address, `k3s is configured for the address ${look.k3sAddress}`],
+      [Number(look.flannelRoutes) > 0, 'no route leads through flannel.1'],
       [look.flannelParent === device, `flannel.1 is on ${look.flannelParent || 'nothing'}`],
       [!this.#isStale(look), 'k3s still runs from before the link changed'],
     ];

@@ -32,6 +32,42 @@ describe('the link stage', () => {
     assert.equal(later.wakeAtMs, undefined);
   });
 
+  const waits: readonly (readonly [string, Partial<World>])[] = [
+    ['the link is not ready', { links: {} }],
+    ['the API is away', { zerotier: { kind: 'unreachable', error: 'refused' } }],
+    ['zerotier-one is offline', { zerotier: zerotierAnswers({ online: false }) }],
+  ];
+  for (const [what, world] of waits) {
+    test(`while ${what}, it looks each second for a minute, and then more and more seldom`, () => {
+      let { memory, wakeAtMs } = ask(world);
+      const looks = [100_000];
+      for (let ms = wakeAtMs ?? 0; ms < 1_000_000; ms = wakeAtMs ?? 0) {
+        looks.push(ms);
+        ({ memory, wakeAtMs } = ask(world, memory, ms));
+      }
+      const pauses = looks.slice(1).map((ms, index) => ms - (looks[index] ?? 0));
+      assert.ok(
+        pauses.slice(0, 58).every((ms) => ms === 1_000),
+        JSON.stringify(pauses),
+      );
+      assert.deepEqual(
+        pauses,
+        [...pauses].sort((left, right) => left - right),
+      );
+      assert.equal(pauses.at(-1), 5_000);
+    });
+  }
+
+  test('looks each second again once anything moves', () => {
+    const bare = { links: { [device]: aLink({ addresses: [] }) } };
+    const { memory } = ask(bare);
+    const patient = ask(bare, memory, 1_000_000);
+    assert.equal(patient.wakeAtMs, 1_005_000);
+    const down = ask({ links: { [device]: aLink({ addresses: [], up: false }) } }, patient.memory, 1_001_000);
+    assert.equal(down.wakeAtMs, 1_002_000);
+    assert.equal(ask({}, down.memory, 1_002_000).memory.waiting, undefined);
+  });
+
   const disagreements: readonly (readonly [string, Partial<World>, string])[] = [
     ['the interface is missing', { links: {} }, 'InterfaceMissing'],
     ['the interface is down', { links: { [device]: aLink({ up: false, addresses: [] }) } }, 'InterfaceDown'],
