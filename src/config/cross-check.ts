@@ -70,6 +70,7 @@ export function crossCheck(config: Config, root: Tree): Problem[] {
     ...memberAddressProblems(config, root),
     ...ingressProblems(config, root),
     ...externalIpProblems(config, root),
+    ...taintProblems(config, root),
   ];
 }
 
@@ -210,4 +211,15 @@ function externalIpProblems(config: Config, root: Tree): Problem[] {
         : `there is an ${families[repeated]} address already; remove one`,
     ),
   ];
+}
+
+/** A kubelet ends at its start over two taints of the same key and effect, whatever their values. */
+function taintProblems(config: Config, root: Tree): Problem[] {
+  const identities = config.k3s.taints.map((taint) => taint.replace(/=[^:]*/, ''));
+  return identities.flatMap((identity, i) => {
+    const first = identities.indexOf(identity);
+    if (first === i) return [];
+    const advice = `remove one of the two; the other is k3s.taints[${first}]`;
+    return [problemAt(root, ['k3s', 'taints', i], 'each key with an effect once', advice)];
+  });
 }

@@ -4,6 +4,7 @@
  */
 import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
 import * as z from 'zod/mini';
+import { isLabelKey, isLabelValue, isTaint } from '../kubernetes/labels.ts';
 
 /** A string that satisfies `test`; `allowed` is the rest of the sentence "allowed: …", and its description in the JSON Schema. */
 export const text = (allowed: string, test: (value: string) => boolean) =>
@@ -119,40 +120,20 @@ export const dnsDomain = text(
   (v) => v === '~.' || isDomain(v.startsWith('~') ? v.slice(1) : v),
 );
 
-const labelName =
-  /^([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
-const labelValue = /^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/;
-
-/** Label keys that kubelet sets on itself without being refused, see the NodeRestriction rules of Kubernetes. */
-function kubeletMaySet(key: string): boolean {
-  const namespace = key.includes('/') ? (key.split('/')[0] ?? '') : '';
-  const reserved = /(^|\.)(kubernetes\.io|k8s\.io)$/.test(namespace);
-  if (!reserved) return true;
-  if (/(^|\.)(kubelet|node)\.kubernetes\.io$/.test(namespace)) return true;
-  return /^(topology\.kubernetes\.io\/(region|zone)|failure-domain\.beta\.kubernetes\.io\/(region|zone)|kubernetes\.io\/(hostname|arch|os)|beta\.kubernetes\.io\/(arch|os|instance-type))$/.test(
-    key,
-  );
-}
-
 /** Labels of the node: keys that kubelet may set on itself, and their values. */
 export const labels = z.record(
   text(
     'a label key that kubelet may set on itself: not in kubernetes.io or k8s.io, except topology.kubernetes.io/region and zone, node.kubernetes.io/… and kubelet.kubernetes.io/…',
-    (v) => labelName.test(v) && kubeletMaySet(v),
+    isLabelKey,
   ),
   text(
     'a label value: up to 63 letters, digits, dashes, underscores or dots; in quotes where YAML takes it for a number or true/false',
-    (v) => labelValue.test(v),
+    isLabelValue,
   ),
 );
 
 /** A taint in kubectl's notation. */
-export const taint = text(
-  'a taint such as key=value:NoSchedule or key:NoExecute',
-  (v) =>
-    /^[^\s=:,]{1,253}(=[A-Za-z0-9._-]{0,63})?:(NoSchedule|PreferNoSchedule|NoExecute)$/.test(v) &&
-    labelName.test(v.split(/[=:]/)[0] ?? ''),
-);
+export const taint = text('a taint such as key=value:NoSchedule or key:NoExecute', isTaint);
 
 /** Other numbers than whole ones would lose their form (1.10) on the way; they are written in quotes. */
 export const scalar = z.union(
