@@ -80,7 +80,7 @@ export function plan(seen: StageInput, random: number): Plan {
     ...zerotier.findings,
     ...link.findings,
     ...dns.findings,
-    CloudFactsKnown: cloudFinding(input.world.cloud),
+    CloudFactsKnown: cloudFinding(input.config.node, input.world.cloud),
     ...k3s.findings,
     ...server.findings,
     ...podNetwork.findings,

@@ -33,6 +33,9 @@ const checkUnit = 'mooring-ingress-check.service';
 /** Has a running nginx carry on as the program that is installed. */
 const renewUnit = 'mooring-ingress-renew.service';
 
+/** For a child that lives for a second: few threads, and no more memory than it must have. */
+const smallHeap = ['--v8-pool-size=1', '--max-semi-space-size=1'];
+
 export interface NodeOptions {
   readonly config: Config;
   readonly wake: Wake;
@@ -104,7 +107,14 @@ export function openNode(options: NodeOptions): Node {
     });
   }
   function cloudOf(wanted: Config) {
-    return createCloud({ mode: wanted.node.cloud, cacheFile: paths.cloudCache, wake, log });
+    return createCloud({
+      mode: wanted.node.cloud,
+      tagPrefix: wanted.node.tags?.prefix,
+      cacheFile: paths.cloudCache,
+      awsTagsCommand: [process.execPath, ...smallHeap, paths.awsTags],
+      wake,
+      log,
+    });
   }
   function homeOf({ k3s: { server, token, probe } }: Config) {
     return createHomeProbe({
@@ -206,7 +216,7 @@ export function openNode(options: NodeOptions): Node {
     },
     async reconfigure(next) {
       const former = cloud;
-      const isOtherCloud = next.node.cloud !== config.node.cloud;
+      const isOtherCloud = cloudKey(next) !== cloudKey(config);
       const current = isOtherCloud ? cloudOf(next) : former;
       // Started before it is read: an adapter that has not looked yet would say that there is no cloud.
       if (isOtherCloud) await current.start();
@@ -249,6 +259,11 @@ function devicesOf(config: Config, memory: Memory, reading: ZeroTierReading): Se
     return told?.portDeviceName || memory.networks[id]?.device || '';
   });
   return new Set(names.filter((name) => name !== ''));
+}
+
+/** What the watch over the cloud is made from. */
+function cloudKey({ node: { cloud, tags } }: Config): string {
+  return JSON.stringify([cloud, tags]);
 }
 
 /** What the watch over home is made from. */

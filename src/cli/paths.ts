@@ -5,6 +5,8 @@ export const paths = {
   stateDirectory: '/var/lib/mooring',
   lastGood: '/var/lib/mooring/last-good.json',
   cloudCache: '/var/lib/mooring/cloud.json',
+  /** The bundle that asks EC2 for tags. */
+  awsTags: '/usr/lib/mooring/aws-tags.cjs',
   memory: '/run/mooring/memory.json',
   socket: '/run/mooring/mooring.sock',
   k3sConfig: '/etc/rancher/k3s/config.yaml.d/50-mooring.yaml',

@@ -75,7 +75,10 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
   node: 'Facts about this node.',
   'node.externalIp':
     'The public address: auto (from the cloud), none, an address, or an IPv4 and an IPv6 address.',
-  'node.cloud': 'Which cloud to ask.',
+  'node.cloud': 'Which cloud to ask; auto asks the firmware which one this is.',
+  'node.providerId': 'Whether the node carries the name that the cloud has for its instance.',
+  'node.tags': 'Labels and taints from the tags of the instance.',
+  'node.tags.prefix': 'What the keys of these tags begin with.',
   health: 'Where metrics and status are served.',
   'health.listen': 'Addresses to listen at: loopback, zerotier, or addresses of this host.',
   'health.port': 'The port.',

@@ -243,7 +243,24 @@ export const configSchema = z.strictObject({
         ),
         'auto',
       ),
-      cloud: z._default(z.enum(['auto', 'aws', 'none'], 'auto, aws or none'), 'auto'),
+      cloud: z._default(
+        z.enum(
+          ['auto', 'none', 'aws', 'azure', 'gcp', 'digitalocean', 'hetzner', 'oracle'],
+          'auto, none, aws, azure, gcp, digitalocean, hetzner or oracle',
+        ),
+        'auto',
+      ),
+      providerId: z._default(z.enum(['auto', 'none'], 'auto or none'), 'auto'),
+      tags: z.optional(
+        z.strictObject({
+          prefix: z._default(
+            text('the beginning of a tag: a letter, then up to 63 letters, digits or + - = . _ : / @', (v) =>
+              /^[A-Za-z][A-Za-z0-9+=._:/@-]{0,63}$/.test(v),
+            ),
+            'mooring-',
+          ),
+        }),
+      ),
     }),
     {},
   ),

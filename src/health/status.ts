@@ -133,10 +133,17 @@ function homeOf({ home: { server, dns } }: World): StatusDocument['home'] {
 function cloudOf(world: World): Readonly<Record<string, string>> {
   if (world.cloud.kind !== 'known') return {};
   return Object.fromEntries(
-    Object.entries(world.cloud.facts).flatMap(([name, value]: [string, string | undefined]) =>
-      value === undefined ? [] : [[name, value]],
-    ),
+    Object.entries(world.cloud.facts).flatMap(([name, value]) => {
+      if (value === undefined) return [];
+      return [[name, typeof value === 'string' ? value : pairsOf(value)]];
+    }),
   );
+}
+
+function pairsOf(tags: Readonly<Record<string, string>>): string {
+  return Object.entries(tags)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(' ');
 }
 
 function sentenceOf(result: Plan, ready: boolean): string {

@@ -25,8 +25,8 @@ export interface HttpQuestion {
 export interface HttpAnswer {
   readonly status: number;
   readonly text: string;
-  /** The header, as it came. */
-  readonly retryAfter: string | undefined;
+  /** The value of a header by its lower-case name; undefined where it is absent or repeated. */
+  readonly header: (name: string) => string | undefined;
 }
 
 /** Asks; `close` ends what is under way, which then fails. */
@@ -91,12 +91,11 @@ export function createHttpClient({ ca }: { readonly ca?: string | undefined } = 
         body: question.body ?? null,
         signal: deadline.signal,
       });
-      const retryAfter = headers['retry-after'];
-      return {
-        status: statusCode,
-        text: await readLimited(body, question.maxBytes),
-        retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
+      const header = (name: string) => {
+        const value = headers[name];
+        return typeof value === 'string' ? value : undefined;
       };
+      return { status: statusCode, text: await readLimited(body, question.maxBytes), header };
     } catch (error) {
       const cause = deadline.signal.aborted ? `no answer within ${question.deadlineMs} ms` : causeOf(error);
       throw new SystemError('http-failed', cause, { cause: error });

@@ -2,6 +2,7 @@
 import { emptyMemory, type Memory } from '../../src/agent/memory.ts';
 import { ingressUnit, k3sUnit, type World } from '../../src/agent/world.ts';
 import { type Config, configSchema } from '../../src/config/schema.ts';
+import type { CloudFacts } from '../../src/systems/cloud/types.ts';
 import type { Link } from '../../src/systems/netlink/types.ts';
 import type { UnitReading } from '../../src/systems/systemd/types.ts';
 import type { ZeroTierNetwork, ZeroTierReading } from '../../src/systems/zerotier/types.ts';
@@ -45,6 +46,22 @@ export function zerotierAnswers(
     listeningOn: ['10.99.0.2/9993'],
     networks: [aNetwork()],
     peers: [{ address: networkId.slice(0, 10), lastReceiveAgeMs: 23_000 }],
+    ...overrides,
+  };
+}
+
+/** Facts of an instance at AWS, without a public address. */
+export function someFacts(overrides: Partial<CloudFacts> = {}): CloudFacts {
+  return {
+    provider: 'aws',
+    instanceId: 'i-1',
+    instanceType: 't4g.small',
+    region: 'eu-central-1',
+    zone: 'eu-central-1a',
+    publicIpv4: undefined,
+    publicIpv6: undefined,
+    providerId: undefined,
+    tags: undefined,
     ...overrides,
   };
 }

@@ -21,8 +21,12 @@ export interface K3sConfigInput {
   /** Public addresses, possibly none. */
   readonly externalIps: readonly string[];
   readonly nodeName: string;
-  /** All labels: what the cloud tells (region, zone), overlaid by the user's own. */
+  /** All labels: what the cloud tells (region, zone, tags), overlaid by the user's own. */
   readonly labels: Readonly<Record<string, string>>;
+  /** All taints, each key and effect once. */
+  readonly taints: readonly string[];
+  /** `name=value`; the user's own come after them, and of two the kubelet takes the last. */
+  readonly kubeletArgs: readonly string[];
 }
 
 /** Where the token's copy is for k3s to read. */
@@ -54,10 +58,22 @@ function render(input: K3sConfigInput): string {
   if (k3s.withNodeId) options.push(['with-node-id', true]);
   const labels = Object.entries(input.labels).map(([key, value]) => `${key}=${value}`);
   if (labels.length > 0) options.push(['node-label+', labels.sort()]);
-  if (k3s.taints.length > 0) options.push(['node-taint+', [...k3s.taints].sort()]);
-  for (const [key, value] of Object.entries(k3s.config).sort(([a], [b]) => (a < b ? -1 : 1)))
+  if (input.taints.length > 0) options.push(['node-taint+', [...input.taints].sort()]);
+  for (const [key, value] of Object.entries(withKubeletArgs(k3s.config, input.kubeletArgs)).sort(
+    ([a], [b]) => (a < b ? -1 : 1),
+  ))
     options.push(isList(value) ? [`${key}+`, value] : [key, value]);
   return toYaml(options, k3s.binary);
+}
+
+/** The pass-through options with mooring's own arguments of the kubelet before the user's. */
+function withKubeletArgs(
+  options: Readonly<Record<string, Value | readonly Value[]>>,
+  own: readonly string[],
+): Readonly<Record<string, Value | readonly Value[]>> {
+  if (own.length === 0) return options;
+  const theirs = options['kubelet-arg'] ?? [];
+  return { ...options, 'kubelet-arg': [...own, ...(isList(theirs) ? theirs : [theirs])] };
 }
 
 /** k3s takes no notice of the line about its binary; the unit's launcher reads it, since `ExecStart=` cannot be a variable. */

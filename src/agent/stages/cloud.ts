@@ -1,8 +1,9 @@
-/** What the cloud's facts mean for the node: its external addresses and its labels. */
+/** What the cloud's facts mean for the node: its external addresses, labels, taints, and its name among the cloud's instances. */
 import type { Config } from '../../config/schema.ts';
 import type { CloudFacts, CloudReading } from '../../systems/cloud/types.ts';
 import type { Finding } from '../conditions.ts';
 import { isFalse, isTrue, isUnknown } from './stage.ts';
+import { meaningOf, type TagMeaning } from './tags.ts';
 
 /** How long a first start of k3s waits for a known cloud's first answer, which saves a restart. */
 export const cloudPatienceMs = 20_000;
@@ -29,7 +30,7 @@ export function lastingReading(
   }
 }
 
-export function cloudFinding(reading: CloudReading): Finding {
+export function cloudFinding(wanted: Config['node'], reading: CloudReading): Finding {
   switch (reading.kind) {
     case 'none':
       return isTrue('NoCloud', 'no cloud is asked for facts (none detected, or node.cloud is none)');
@@ -41,9 +42,20 @@ export function cloudFinding(reading: CloudReading): Finding {
     case 'known': {
       const { provider, instanceId, region } = reading.facts;
       const what = `${provider} instance ${instanceId}${region === undefined ? '' : ` in ${region}`}`;
-      return reading.stale === undefined
-        ? isTrue('Known', what)
-        : isUnknown('Stale', `${what}, from an earlier answer: ${reading.stale}`);
+      if (reading.stale !== undefined)
+        return isUnknown('Stale', `${what}, from an earlier answer: ${reading.stale}`);
+      if (reading.tagsError !== undefined)
+        return isUnknown('TagsUnknown', `${what}; its tags are not known: ${reading.tagsError}`);
+      const { skipped } = tagMeaning(wanted, reading);
+      if (skipped.length > 0)
+        return isTrue('TagsSkipped', `${what}; tags that are no labels or taints: ${skipped.join('; ')}`);
+      // Where the cloud does not tell, it is not that there is none.
+      if (provider === 'oracle' && wanted.externalIp === 'auto' && externalIps('auto', reading).length === 0)
+        return isTrue(
+          'NoPublicAddress',
+          `${what}; Oracle's metadata does not tell the public address: set node.externalIp if the node has one`,
+        );
+      return isTrue('Known', what);
     }
     default:
       return reading satisfies never;
@@ -67,4 +79,16 @@ export function factLabels(reading: CloudReading): Readonly<Record<string, strin
   if (zone !== undefined) labels['topology.kubernetes.io/zone'] = zone;
   if (instanceType !== undefined) labels['node.kubernetes.io/instance-type'] = instanceType;
   return labels;
+}
+
+/** What the tags say, where the config asks for tags. */
+export function tagMeaning({ tags }: Config['node'], reading: CloudReading): TagMeaning {
+  if (tags === undefined || reading.kind !== 'known') return { labels: {}, taints: [], skipped: [] };
+  return meaningOf(reading.facts.tags ?? {}, tags.prefix);
+}
+
+/** Arguments of the kubelet that the facts give. */
+export function factKubeletArgs({ providerId }: Config['node'], reading: CloudReading): readonly string[] {
+  if (providerId === 'none' || reading.kind !== 'known' || reading.facts.providerId === undefined) return [];
+  return [`provider-id=${reading.facts.providerId}`];
 }

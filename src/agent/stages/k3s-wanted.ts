@@ -1,9 +1,10 @@
 /** What the k3s agent is to be configured with: the node's address, its name, and the config that says both. */
 import type { Config } from '../../config/schema.ts';
 import { renderK3sConfig } from '../render/k3s-config.ts';
-import { externalIps, factLabels } from './cloud.ts';
+import { externalIps, factKubeletArgs, factLabels, tagMeaning } from './cloud.ts';
 import type { LinkState } from './link.ts';
 import type { StageInput } from './stage.ts';
+import { taintIdentity } from './tags.ts';
 
 /** A link that is ready. */
 export type ReadyLink = Extract<LinkState, { kind: 'ready' }>;
@@ -24,14 +25,23 @@ export function k3sNetwork({ k3s, zerotier }: Config): string {
 export function wantedConfig(input: StageInput, link: ReadyLink): string {
   const { config, world } = input;
   const address = nodeIp(link);
+  const tags = tagMeaning(config.node, world.cloud);
   return renderK3sConfig({
     k3s: config.k3s,
     nodeIps: address === undefined ? [] : [address],
     iface: link.link.name,
     externalIps: externalIps(config.node.externalIp, world.cloud),
     nodeName: wantedNodeName(input),
-    labels: { ...factLabels(world.cloud), ...config.k3s.labels },
+    // The config has the last word; a tag cannot say that the node is elsewhere than it is.
+    labels: { ...tags.labels, ...factLabels(world.cloud), ...config.k3s.labels },
+    taints: distinctTaints([...config.k3s.taints, ...tags.taints]),
+    kubeletArgs: factKubeletArgs(config.node, world.cloud),
   });
+}
+
+/** The first of each key and effect. */
+function distinctTaints(taints: readonly string[]): readonly string[] {
+  return [...Map.groupBy(taints, taintIdentity).values()].flatMap(([first]) => first ?? []);
 }
 
 /** The node's name in the cluster: from the config, or the host name. */

@@ -162,7 +162,7 @@ function decide(input: StageInput, situation: Situation): Step {
   if (input.now.monoMs < outageDueMs) return stay(state, outageDueMs);
   if (waitsForCloud(input, runs || starts)) {
     return stay(
-      isFalse('WaitingForCloud', 'waiting for the cloud to tell the external address'),
+      isFalse('WaitingForCloud', 'waiting for the cloud to tell the external address and the labels'),
       input.now.monoMs + 500,
     );
   }
@@ -219,7 +219,8 @@ function whyStart(memory: Memory, unit: UnitReading, epoch: Epoch): RestartReaso
 
 function waitsForCloud(input: StageInput, isRunning: boolean): boolean {
   const { cloud } = input.world;
-  if (isRunning || cloud.kind !== 'unavailable' || input.config.node.externalIp !== 'auto') return false;
+  // Also where the address stands in the config: labels and the provider's id count at a node's first registration.
+  if (isRunning || cloud.kind !== 'unavailable') return false;
   return input.now.monoMs - input.memory.startedMs < cloudPatienceMs;
 }
 

@@ -4,58 +4,27 @@
  * Always true here: 404 means that a fact does not exist; any other failure fails the whole answer, so a half of one is
  * never taken for all there is. The session token is kept over questions and renewed when it is refused.
  */
-import { codeOf, messageOf, SystemError } from '../error.ts';
-import type { HttpAnswer, HttpClient } from '../http.ts';
-import { checkFacts, isToken } from './facts.ts';
-import type { CloudFacts } from './types.ts';
+import { codeOf, messageOf } from '../error.ts';
+import type { AwsTags } from './aws-tags.ts';
+import { isInstanceId } from './facts.ts';
+import { type Provider, type ProviderOptions, type TagsTold, type Told, wantedTags } from './provider.ts';
 
-/** How to ask. */
-export interface AwsOptions {
-  readonly http: HttpClient;
-  /** Tried in this order until one gives a session token; the one that did is tried first from then on. */
-  readonly baseUrls: readonly string[];
-  /** For each request. */
-  readonly deadlineMs: number;
-  /** Before the second and third attempt at a request that was throttled or met a fault; `attempt` counts from 0. */
-  readonly pause: (attempt: number) => Promise<void>;
-  /** Told of the instance id as soon as it is known, also where the rest of the answer fails. */
-  readonly onInstanceId: (instanceId: string) => Promise<void>;
+/** How to ask AWS. */
+export interface AwsOptions extends ProviderOptions {
+  /** EC2's API, for tags that the metadata service does not show. */
+  readonly ec2Tags: AwsTags;
 }
 
-/** Asks for everything. Throws SystemError `cloud-unavailable`, or `cloud-malformed` naming the fact that is none. */
-export type AskAws = () => Promise<CloudFacts>;
-
-const maxBytes = 4096;
-const tokenSeconds = '21600';
-const attempts = 3;
-
-const worthRepeating = (status: number) => status === 429 || status >= 500;
+const sessionSeconds = '21600';
+/** More than the keys of fifty tags. */
+const listBytes = 16_384;
 
 /** A client that remembers its session token and the address that works. */
-export function createAws(options: AwsOptions): AskAws {
-  const { http, deadlineMs, pause } = options;
+export function createAws(options: AwsOptions): Provider {
+  const { questions, tagPrefix } = options;
+  const { unavailable } = questions;
   let session: { readonly baseUrl: string; readonly token: string } | undefined;
   let preferred: string | undefined;
-
-  const unavailable = (message: string, cause?: unknown) =>
-    new SystemError('cloud-unavailable', `the AWS metadata service ${message}`, { cause });
-
-  /** One request, repeated while the service says that it is busy or at fault. */
-  async function ask(
-    method: 'GET' | 'PUT',
-    url: string,
-    headers: Record<string, string>,
-  ): Promise<HttpAnswer> {
-    for (let attempt = 0; ; attempt++) {
-      const answer = await http
-        .ask({ method, url, headers, deadlineMs, maxBytes })
-        .catch((error: unknown) => {
-          throw unavailable(`at ${new URL(url).origin}: ${messageOf(error)}`, error);
-        });
-      if (!worthRepeating(answer.status) || attempt + 1 >= attempts) return answer;
-      await pause(attempt);
-    }
-  }
 
   async function openSession(): Promise<{ readonly baseUrl: string; readonly token: string }> {
     const order = [preferred, ...options.baseUrls.filter((url) => url !== preferred)];
@@ -63,8 +32,10 @@ export function createAws(options: AwsOptions): AskAws {
     for (const baseUrl of order) {
       if (baseUrl === undefined) continue;
       try {
-        const { status, text } = await ask('PUT', `${baseUrl}/latest/api/token`, {
-          'X-aws-ec2-metadata-token-ttl-seconds': tokenSeconds,
+        const { status, text } = await questions.ask({
+          method: 'PUT',
+          url: `${baseUrl}/latest/api/token`,
+          headers: { 'X-aws-ec2-metadata-token-ttl-seconds': sessionSeconds },
         });
         if (status === 200 && /^[\x21-\x7e]{1,1024}$/.test(text)) {
           preferred = baseUrl;
@@ -83,42 +54,74 @@ export function createAws(options: AwsOptions): AskAws {
 
   /** One fact, undefined where there is none. A refused session token is renewed once. */
   async function fact(path: string): Promise<string | undefined> {
-    for (let renewed = false; ; renewed = true) {
+    for (let isRenewed = false; ; isRenewed = true) {
       session ??= await openSession();
-      const { status, text } = await ask('GET', `${session.baseUrl}/latest/meta-data/${path}`, {
-        'X-aws-ec2-metadata-token': session.token,
+      const { status, text } = await questions.ask({
+        url: `${session.baseUrl}/latest/meta-data/${path}`,
+        headers: { 'X-aws-ec2-metadata-token': session.token },
+        maxBytes: listBytes,
       });
       if (status === 200) return text.trim();
       if (status === 404) return undefined;
-      if (status !== 401 || renewed) throw unavailable(`answers ${path} with status ${status}`);
+      if (status !== 401 || isRenewed) throw unavailable(`answers ${path} with status ${status}`);
       session = undefined;
     }
   }
 
-  async function askAll(): Promise<CloudFacts> {
+  /** From the metadata service where the instance has "tags in instance metadata", else from EC2's API. */
+  async function tags(instanceId: string | undefined, region: string | undefined): Promise<TagsTold> {
+    if (tagPrefix === undefined) return { kind: 'not-wanted' };
+    const listed = await fact('tags/instance');
+    if (listed !== undefined) {
+      const keys = listed.split('\n').filter((key) => key.startsWith(tagPrefix));
+      const pairs: [string, string][] = [];
+      for (const key of keys) {
+        pairs.push([key, (await fact(`tags/instance/${encodeURIComponent(key)}`)) ?? '']);
+      }
+      return wantedTags(tagPrefix, pairs);
+    }
+    if (instanceId === undefined || region === undefined) {
+      return { kind: 'unavailable', error: 'the instance does not tell its id and region' };
+    }
+    try {
+      const isIpv6 = (preferred ?? '').includes('[');
+      return wantedTags(
+        tagPrefix,
+        Object.entries(await options.ec2Tags.read({ instanceId, region, isIpv6 })),
+      );
+    } catch (error) {
+      return { kind: 'unavailable', error: messageOf(error) };
+    }
+  }
+
+  async function askAll(): Promise<Told> {
     const instanceId = await fact('instance-id');
-    if (instanceId !== undefined && isToken(instanceId)) await options.onInstanceId(instanceId);
-    const answer = {
+    if (instanceId !== undefined && isInstanceId(instanceId)) await options.onInstanceId(instanceId);
+    const region = await fact('placement/region');
+    const zone = await fact('placement/availability-zone');
+    return {
       provider: 'aws',
       instanceId,
       instanceType: await fact('instance-type'),
-      region: await fact('placement/region'),
-      zone: await fact('placement/availability-zone'),
+      region,
+      zone,
       publicIpv4: await fact('public-ipv4'),
       publicIpv6: await fact('ipv6'),
+      // As the AWS cloud controller manager writes it.
+      providerId: zone === undefined ? undefined : `aws:///${zone}/${instanceId}`,
+      tags: await tags(instanceId, region),
     };
-    const checked = checkFacts(answer);
-    if (checked.kind === 'valid') return checked.facts;
-    throw new SystemError('cloud-malformed', `the AWS metadata service gives no valid ${checked.field}`);
   }
 
-  return async () => {
-    try {
-      return await askAll();
-    } catch (error) {
-      // The next question starts over: the service may have moved to its other address.
-      if (codeOf(error) === 'cloud-unavailable') session = undefined;
-      throw error;
-    }
+  return {
+    async ask() {
+      try {
+        return await askAll();
+      } catch (error) {
+        // The next question starts over: the service may have moved to its other address.
+        if (codeOf(error) === 'cloud-unavailable') session = undefined;
+        throw error;
+      }
+    },
   };
 }

@@ -9,8 +9,14 @@ import type { CloudFacts } from './types.ts';
 
 /** Fits a Kubernetes label value, as regions, zones and instance types all do. */
 const token = z.string().check(z.regex(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/));
-/** Whether `text` may be an instance id, type, region or zone. */
-export const isToken = (text: string): boolean => token.safeParse(text).success;
+/** Oracle's are longer than a label's value. */
+const instanceId = z.string().check(z.regex(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?$/));
+/** A scheme, and a path of plain words: nothing that kubelet's command line or YAML could take for something else. */
+const providerId = z.string().check(z.regex(/^[a-z]+:\/\/[A-Za-z0-9._()/-]{1,1024}$/));
+const noControl = z.string().check(z.regex(/^\P{Cc}*$/u), z.maxLength(256));
+
+/** Whether `text` may be an instance id. */
+export const isInstanceId = (text: string): boolean => instanceId.safeParse(text).success;
 
 const publicAddress = (isFamily: (text: string) => boolean) =>
   z.pipe(
@@ -19,13 +25,15 @@ const publicAddress = (isFamily: (text: string) => boolean) =>
   );
 
 const facts = z.object({
-  provider: z.literal('aws'),
-  instanceId: token,
+  provider: z.enum(['aws', 'azure', 'gcp', 'digitalocean', 'hetzner', 'oracle']),
+  instanceId,
   instanceType: z.optional(token),
   region: z.optional(token),
   zone: z.optional(token),
   publicIpv4: z.optional(publicAddress(isIPv4)),
   publicIpv6: z.optional(publicAddress(isIPv6)),
+  providerId: z.optional(providerId),
+  tags: z.optional(z.record(noControl, noControl).check(z.refine((tags) => Object.keys(tags).length <= 64))),
 });
 
 /** The facts, or which field is none. */
@@ -36,11 +44,21 @@ export function checkFacts(
   | { readonly kind: 'invalid'; readonly field: string } {
   const result = facts.safeParse(value);
   if (!result.success) {
-    return { kind: 'invalid', field: result.error.issues[0]?.path.map(String).join('.') || 'answer' };
+    return { kind: 'invalid', field: String(result.error.issues[0]?.path[0] ?? 'answer') };
   }
-  const { provider, instanceId, instanceType, region, zone, publicIpv4, publicIpv6 } = result.data;
+  const { provider, instanceType, region, zone, publicIpv4, publicIpv6, tags } = result.data;
   return {
     kind: 'valid',
-    facts: { provider, instanceId, instanceType, region, zone, publicIpv4, publicIpv6 },
+    facts: {
+      provider,
+      instanceId: result.data.instanceId,
+      instanceType,
+      region,
+      zone,
+      publicIpv4,
+      publicIpv6,
+      providerId: result.data.providerId,
+      tags,
+    },
   };
 }

@@ -82,7 +82,7 @@ export function createController(options: ControllerOptions): Controller {
     if (status === 401 || status === 403)
       throw new SystemError('controller-refused', `it refuses the token (status ${status})`);
     if (status === 429) {
-      const waitMs = Math.min(quietMs.most, retryAfterMs(answer.retryAfter) ?? quietMs.usual);
+      const waitMs = Math.min(quietMs.most, retryAfterMs(answer.header('retry-after')) ?? quietMs.usual);
       // Spread, since it may have told many the same.
       quietUntilMs = now() + Math.round(waitMs * (1 + random() / 2));
       throw new SystemError('controller-busy', 'it is asked too often (status 429)');

@@ -10,9 +10,9 @@ import {
   type BadHttpServer,
   type Behaviour,
   inTurn,
-  misbehaviours,
   startBadHttpServer,
 } from '../../support/bad-http-server.ts';
+import { nextOf } from './rig.ts';
 
 const bounded = { timeout: 10_000 };
 
@@ -32,6 +32,8 @@ const known = {
   zone: 'eu-central-1a',
   publicIpv4: '203.0.113.7',
   publicIpv6: undefined,
+  providerId: 'aws:///eu-central-1a/i-0123456789abcdef0',
+  tags: undefined,
 };
 
 /** IMDSv2 with these facts and this session token. */
@@ -50,25 +52,6 @@ const imds =
     };
     answer()(request, response, socket);
   };
-
-/** Settles with the next value given to `put`. */
-function nextOf<T>(): { readonly put: (value: T) => void; readonly next: () => Promise<T> } {
-  const values: T[] = [];
-  let waiting: ((value: T) => void) | undefined;
-  return {
-    put(value) {
-      if (waiting) waiting(value);
-      else values.push(value);
-      waiting = undefined;
-    },
-    next: () =>
-      new Promise((resolve) => {
-        const value = values.shift();
-        if (value === undefined) waiting = resolve;
-        else resolve(value);
-      }),
-  };
-}
 
 describe('the cloud’s metadata', () => {
   let folder: string;
@@ -95,11 +78,12 @@ describe('the cloud’s metadata', () => {
   async function start(options: Partial<CloudOptions> = {}): Promise<CloudWatch> {
     const cloud = createCloud({
       mode: 'aws',
+      awsTagsCommand: ['false'],
       cacheFile: cacheFile(),
       wake: wakes.put,
       log: (_level, message) => logs.put(message),
       dmiDirectory: join(folder, 'dmi'),
-      awsBaseUrls: [server.url],
+      baseUrls: [server.url],
       requestDeadlineMs: 200,
       calmMs: 20,
       retryMs: 8,
@@ -120,7 +104,12 @@ describe('the cloud’s metadata', () => {
     const cloud = await start({ calmMs: 60_000 });
     assert.equal(cloud.read().kind, 'unavailable');
     await wakes.next();
-    assert.deepEqual(cloud.read(), { kind: 'known', facts: known, stale: undefined });
+    assert.deepEqual(cloud.read(), {
+      kind: 'known',
+      facts: known,
+      stale: undefined,
+      tagsError: undefined,
+    });
     assert.equal(server.seen.filter((request) => request.method === 'PUT').length, 1);
   });
 
@@ -169,7 +158,7 @@ describe('the cloud’s metadata', () => {
 
   test('the second address is asked where the first is silent', bounded, async () => {
     const silent = await startBadHttpServer(() => undefined);
-    const cloud = await start({ awsBaseUrls: [silent.url, server.url], calmMs: 60_000 });
+    const cloud = await start({ baseUrls: [silent.url, server.url], calmMs: 60_000 });
     await wakes.next();
     assert.equal(cloud.read().kind, 'known');
     await silent.close();
@@ -321,25 +310,4 @@ describe('the cloud’s metadata', () => {
     assert.equal(cloud.read().kind, 'known');
     assert.match(await logs.next(), /its folder does not exist/);
   });
-
-  for (const { name, behave, error } of misbehaviours) {
-    test(
-      `a metadata service that ${name} leaves the facts unavailable, and is asked again`,
-      bounded,
-      async () => {
-        // A service that gives a session and goes bad then is worse than one that gives none.
-        const badQuestions: Behaviour = (request, response, socket) =>
-          (request.method === 'PUT' ? imds(facts) : behave)(request, response, socket);
-        server.behave(badQuestions);
-        const cloud = await start();
-        assert.match(await logs.next(), error);
-        const reading = cloud.read();
-        assert.equal(reading.kind, 'unavailable');
-        assert.match(reading.error, error);
-        server.behave(imds(facts));
-        await wakes.next();
-        assert.equal(cloud.read().kind, 'known');
-      },
-    );
-  }
 });

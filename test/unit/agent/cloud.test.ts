@@ -3,17 +3,9 @@ import { describe, test } from 'node:test';
 import { plan } from '../../../src/agent/plan.ts';
 import { lastingReading } from '../../../src/agent/stages/cloud.ts';
 import type { CloudReading } from '../../../src/systems/cloud/types.ts';
-import { aConfig, aMemory, at, aWorld } from '../../support/world.ts';
+import { aConfig, aMemory, at, aWorld, someFacts } from '../../support/world.ts';
 
-const facts = {
-  provider: 'aws',
-  instanceId: 'i-1',
-  instanceType: 't4g.small',
-  region: 'eu-central-1',
-  zone: 'eu-central-1a',
-  publicIpv4: '203.0.113.7',
-  publicIpv6: undefined,
-} as const;
+const facts = someFacts({ publicIpv4: '203.0.113.7' });
 const known: CloudReading = { kind: 'known', facts, stale: undefined };
 const silent: CloudReading = { kind: 'unavailable', provider: 'aws', error: 'no answer' };
 const config = aConfig({ node: { externalIp: 'auto', cloud: 'auto' } });
@@ -50,7 +42,7 @@ describe('the facts of the cloud', () => {
   });
 
   test('that are stale are used but not remembered, since a copied disk may bring those of another instance', () => {
-    const { reading, remember } = lastingReading({ ...known, stale: 'kept' }, undefined);
+    const { reading, remember } = lastingReading({ kind: 'known', facts, stale: 'kept' }, undefined);
     assert.equal(reading.kind, 'known');
     assert.equal(remember, undefined);
     assert.equal(lastingReading(silent, undefined).reading.kind, 'unavailable');

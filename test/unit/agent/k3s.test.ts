@@ -12,6 +12,7 @@ import {
   at,
   aWorld,
   device,
+  someFacts,
   units,
   zerotierAnswers,
 } from '../../support/world.ts';
@@ -391,15 +392,7 @@ describe('the k3s stage', () => {
 
   test('an external address that becomes known later is written and restarts once', () => {
     const config = aConfig({ node: { externalIp: 'auto', cloud: 'aws' } });
-    const facts = {
-      provider: 'aws',
-      instanceId: 'i-1',
-      instanceType: 't4g.small',
-      region: 'eu-central-1',
-      zone: 'eu-central-1a',
-      publicIpv4: '203.0.113.7',
-      publicIpv6: undefined,
-    } as const;
+    const facts = someFacts({ publicIpv4: '203.0.113.7' });
     const world: Partial<World> = {
       k3s: written(text),
       units: running,

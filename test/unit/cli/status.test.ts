@@ -3,18 +3,10 @@ import { describe, test } from 'node:test';
 import type { World } from '#src/agent/world.ts';
 import { describe as linesOf } from '#src/cli/status.ts';
 import { statusOf } from '../../support/moored.ts';
-import { aLink, aNetwork, device, units, zerotierAnswers } from '../../support/world.ts';
+import { aLink, aNetwork, device, someFacts, units, zerotierAnswers } from '../../support/world.ts';
 import { assertGolden } from '../golden-file.ts';
 
-const facts = {
-  provider: 'aws',
-  instanceId: 'i-0123456789abcdef0',
-  instanceType: 't4g.small',
-  region: 'eu-central-1',
-  zone: 'eu-central-1a',
-  publicIpv4: undefined,
-  publicIpv6: undefined,
-} as const;
+const facts = someFacts({ instanceId: 'i-0123456789abcdef0' });
 const refused = zerotierAnswers({
   networks: [aNetwork({ status: 'ACCESS_DENIED', assignedAddresses: [], name: '' })],
 });

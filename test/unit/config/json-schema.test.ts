@@ -32,6 +32,7 @@ describe('the JSON Schema', () => {
       ['k3s.probe.', ['k3s', 'probe']],
       ['ingress[].', ['ingress', 0]],
       ['node.', ['node']],
+      ['node.tags.', ['node', 'tags']],
       ['health.', ['health']],
     ];
     const keys = places.flatMap(([prefix, path]) => keysAt(path).map((key) => `${prefix}${key}`));

@@ -5,7 +5,7 @@ import type { World } from '#src/agent/world.ts';
 import { createMetrics, type Metrics } from '#src/health/metrics.ts';
 import { statusDocument } from '#src/health/status.ts';
 import { look } from '../../support/moored.ts';
-import { networkId } from '../../support/world.ts';
+import { networkId, someFacts } from '../../support/world.ts';
 
 interface Family {
   help?: string;
@@ -154,15 +154,7 @@ describe('the metrics', () => {
   });
 
   test('keep the facts of the cloud as labels, and hold no more than one set of them', async () => {
-    const facts = {
-      provider: 'aws',
-      instanceId: 'i-1',
-      instanceType: 't4g.small',
-      region: 'eu-central-1',
-      zone: 'eu-central-1a',
-      publicIpv4: undefined,
-      publicIpv6: undefined,
-    } as const;
+    const facts = someFacts();
     const families = await rendered({}, { cloud: { kind: 'known', facts, stale: undefined } });
     assert.deepEqual(
       families.get('mooring_node_info')?.samples.map((sample) => sample.labels),

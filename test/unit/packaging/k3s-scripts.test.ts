@@ -36,6 +36,8 @@ function rendered(binary: string): string {
     externalIps: ['192.0.2.7'],
     nodeName: 'node',
     labels: k3s.labels,
+    taints: [],
+    kubeletArgs: [],
   });
 }
 

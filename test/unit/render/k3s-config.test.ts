@@ -28,6 +28,8 @@ function input(change: Partial<K3sConfigInput> = {}): K3sConfigInput {
     externalIps: [],
     nodeName: 'edge-1',
     labels: {},
+    taints: [],
+    kubeletArgs: [],
     ...change,
   };
 }
@@ -35,7 +37,6 @@ function input(change: Partial<K3sConfigInput> = {}): K3sConfigInput {
 const full = () =>
   input({
     k3s: k3sSection(`  withNodeId: true
-  taints: ["edge=true:NoSchedule", "spot:NoExecute"]
   config:
     kubelet-arg: [max-pods=50, "eviction-hard=memory.available<5%"]
     snapshotter: "on"
@@ -54,6 +55,8 @@ const full = () =>
       on: 'yes',
       empty: '',
     },
+    taints: ['edge=true:NoSchedule', 'spot:NoExecute'],
+    kubeletArgs: ['provider-id=aws:///eu-central-1a/i-0123456789abcdef0'],
   });
 
 describe("k3s' drop-in", () => {
@@ -78,12 +81,12 @@ describe("k3s' drop-in", () => {
   test('does not depend on the order in which labels, taints and options are given', () => {
     const one = renderK3sConfig(full());
     const { k3s, labels } = full();
-    const reversed = {
-      ...k3s,
-      taints: k3s.taints.toReversed(),
-      config: Object.fromEntries(Object.entries(k3s.config).reverse()),
+    const other = {
+      ...full(),
+      k3s: { ...k3s, config: Object.fromEntries(Object.entries(k3s.config).reverse()) },
+      taints: full().taints.toReversed(),
+      labels: Object.fromEntries(Object.entries(labels).reverse()),
     };
-    const other = { ...full(), k3s: reversed, labels: Object.fromEntries(Object.entries(labels).reverse()) };
     assert.equal(renderK3sConfig(other), one);
   });
 

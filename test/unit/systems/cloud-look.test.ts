@@ -20,6 +20,7 @@ describe('a look at the cloud', () => {
     const cloud = createCloud({
       mode: 'aws',
       cacheFile,
+      awsTagsCommand: ['false'],
       wake: never('woken'),
       log: never('logged'),
       dmiDirectory: folder,
@@ -36,6 +37,7 @@ describe('a look at the cloud', () => {
       const cloud = createCloud({
         mode,
         cacheFile: join(folder, 'none.json'),
+        awsTagsCommand: ['false'],
         wake: never('woken'),
         log: never('logged'),
         dmiDirectory: folder,
