@@ -14,8 +14,11 @@ export interface Bundle {
   readonly entry: string;
 }
 
-/** Further ones stand beside `mooring`, such as one that needs a cloud's SDK and is loaded only when it is called. */
-export const bundles: readonly Bundle[] = [{ name: 'mooring', entry: 'src/main.ts' }];
+/** The second is run as a child where it is needed, so that AWS' SDK never comes into the daemon's memory. */
+export const bundles: readonly Bundle[] = [
+  { name: 'mooring', entry: 'src/main.ts' },
+  { name: 'aws-tags', entry: 'src/systems/cloud/aws-tags-program.ts' },
+];
 
 /** Optional parts of dbus-next that mooring never reaches: a native socket, X11 and unixexec addresses, XML introspection. */
 const stubbed = ['usocket', 'x11', 'xml2js', 'event-stream'];
