@@ -7,7 +7,16 @@ import { zerotierStage } from '../../../src/agent/stages/zerotier.ts';
 import type { World } from '../../../src/agent/world.ts';
 import type { Member, MemberReading } from '../../../src/systems/controller/types.ts';
 import type { ZeroTierNetwork } from '../../../src/systems/zerotier/types.ts';
-import { aConfig, aMemory, aNetwork, at, aWorld, networkId, zerotierAnswers } from '../../support/world.ts';
+import {
+  aConfig,
+  aMemory,
+  aNetwork,
+  at,
+  aWorld,
+  networkId,
+  someFacts,
+  zerotierAnswers,
+} from '../../support/world.ts';
 
 const token = { credential: 'zerotier-api-token' };
 const member = '40c95ab4df';
@@ -88,15 +97,7 @@ describe('a node that may authorise itself', () => {
     ['that nobody has decided about', known()],
   ] as const) {
     test(`authorises a member ${what}, with its name, where and when`, () => {
-      const facts = {
-        provider: 'aws',
-        instanceId: 'i-0123',
-        instanceType: undefined,
-        region: 'eu-central-1',
-        zone: 'eu-central-1a',
-        publicIpv4: undefined,
-        publicIpv6: undefined,
-      } as const;
+      const facts = someFacts({ instanceId: 'i-0123' });
       const cloud = { kind: 'known', facts, stale: undefined } as const;
       const { actions, finding } = ask({ reading, world: { cloud } });
       const change = {
