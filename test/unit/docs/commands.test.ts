@@ -10,7 +10,7 @@ import { formatProblem } from '#src/config/problem.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
-const pages = ['README.md', ...globSync('docs/*.md', { cwd: root })];
+const pages = ['README.md', ...globSync(['docs/*.md', 'examples/**/README.md'], { cwd: root })];
 const readme = read('README.md');
 
 /** Commands of a page: lines of code blocks, and what stands between backticks in a line. */
