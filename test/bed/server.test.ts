@@ -4,11 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { reload } from './ask.ts';
 import { Bed } from './bed.ts';
 import { k3sStarts, type Lifelines, lifelines } from './lifelines.ts';
 import { waitFor } from './process.ts';
 
-const quick = 'k3s: {probe: {calm: 2s, eager: 1s, deadline: 1s}}\n';
+const dropIn = '/etc/mooring/config.d/50-test.yaml';
+const probe = 'calm: 2s, eager: 1s, deadline: 1s';
 const tokenFile = '/etc/mooring/k3s-token';
 const noticeMs = 30_000;
 
@@ -19,7 +21,7 @@ describe('while the k3s server', () => {
 
   before(async () => {
     bed = await Bed.start({ boot: false });
-    await bed.node.prepareFile('/etc/mooring/config.d/50-test.yaml', quick);
+    await bed.node.prepareFile(dropIn, `k3s: {probe: {${probe}}}\n`);
     await bed.node.boot();
     await bed.authorise();
     await bed.waitForReady();
@@ -98,5 +100,33 @@ describe('while the k3s server', () => {
     await bed.node.run(['sed', '-i', `s/^K10.\\{64\\}/${token.slice(0, 67)}/`, tokenFile]);
     await waitForReason('Verified');
     await nothingRestarted();
+  });
+
+  test('is silent together with everything beyond the link, that is an outage of the link', async () => {
+    const outages = () => metric('mooring_link_outages_total');
+    const before = await outages();
+    // The controller is heard once a minute, so it counts as silent almost always.
+    const impatient = `k3s: {probe: {${probe}, controllerSilence: 5s}, restart: {outage: 3s}}\n`;
+    await bed.node.writeFile(dropIn, impatient);
+    await reload(bed);
+    await bed.cut();
+    assert.match((await bed.node.tryRun(ping)).stderr, /timed out|Could not resolve/);
+    await waitForReason('LinkSilent');
+    await waitFor('it to be counted', async () => Number(await outages()) === Number(before) + 1, {
+      timeoutMs: noticeMs,
+      context: () => bed.report(),
+    });
+    assert.deepEqual(await k3sStarts(bed), starts, 'nothing is restarted while nothing answers');
+    await bed.heal();
+    await waitForReason('Verified');
+    await waitFor(
+      'the restart',
+      async () => ((await k3sStarts(bed))['outage'] ?? 0) === (starts['outage'] ?? 0) + 1,
+      { timeoutMs: noticeMs, context: () => bed.report() },
+    );
+    await bed.waitForReady(noticeMs);
+    const { outage: _, ...others } = await k3sStarts(bed);
+    const { outage: __, ...former } = starts;
+    assert.deepEqual(others, former);
   });
 });
