@@ -4,6 +4,7 @@
  */
 
 import type { Config } from '../config/schema.ts';
+import type { Now } from '../systems/clock.ts';
 import { type Action, actionKey } from './actions.ts';
 import { zerotierUnit } from './world.ts';
 
@@ -20,10 +21,14 @@ export function budgetPolicy({ config }: { readonly config: Config }): BudgetPol
   return { count: budget.count, periodMs: budget.periodMs, maxDelayMs: maxDelay };
 }
 
-/** The limits that hold for an action: repairs of ZeroTier have their own. */
+/** The limits that hold for an action. */
 export function budgetOf(action: Action, config: Config): BudgetPolicy {
-  const isRepair =
-    action.do === 'zerotier.rejoin' || (action.do === 'unit.restart' && action.unit === zerotierUnit);
+  return policyOf(budgetKey(action), config);
+}
+
+/** The limits of a budget by its name: repairs of ZeroTier have their own. */
+function policyOf(key: string | undefined, config: Config): BudgetPolicy {
+  const isRepair = key === zerotierUnit || key?.startsWith('zerotier.rejoin:');
   if (!isRepair) return budgetPolicy({ config });
   const { budget, maxDelay } = config.zerotier.repair;
   return { count: budget.count, periodMs: budget.periodMs, maxDelayMs: maxDelay };
@@ -92,4 +97,36 @@ export function drawn(budget: Budget, policy: BudgetPolicy, nowMs: number, rando
   const dry = bucket.dry + 1;
   const ceiling = Math.min(policy.maxDelayMs, firstDelayMs * 2 ** Math.min(dry, 20));
   return { tokens, atMs: nowMs, dry, notBeforeMs: nowMs + Math.round(random * ceiling) };
+}
+
+/** What is left of a budget, for people and metrics. */
+export interface Allowance {
+  /** A unit, or `zerotier.rejoin:` and a network. */
+  readonly name: string;
+  /** Restarts that may happen at once. */
+  readonly left: number;
+  readonly of: number;
+  /** Unix ms, of a whole second since the two clocks drift, before which a restart is withheld; undefined where none is. */
+  readonly withheldUntilMs: number | undefined;
+}
+
+/** All budgets that were ever drawn from, by name. */
+export function allowances(
+  budgets: Readonly<Record<string, Budget>>,
+  config: Config,
+  { monoMs, wallMs }: Now,
+): readonly Allowance[] {
+  return Object.entries(budgets)
+    .map(([name, budget]) => {
+      const policy = policyOf(name, config);
+      const waitMs = nextAllowedMs(budget, policy, monoMs) - monoMs;
+      const isWithheld = waitMs > 0;
+      return {
+        name,
+        left: isWithheld ? 0 : Math.floor(refilled(budget, policy, monoMs).tokens),
+        of: policy.count,
+        withheldUntilMs: isWithheld ? Math.ceil((wallMs + waitMs) / 1_000) * 1_000 : undefined,
+      };
+    })
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
 }

@@ -127,6 +127,8 @@ export interface Memory {
   readonly budgets: Readonly<Record<string, Budget>>;
   /** Restarts and starts asked for, by `unit reason`. */
   readonly restarts: Readonly<Record<string, number>>;
+  /** Runs of k3s that began without mooring's asking: after a crash, or by a person's hand. */
+  readonly unaskedStarts: number;
   readonly attempts: Readonly<Record<string, Attempt>>;
   readonly repair: RememberedRepair;
   readonly podNetwork: RememberedPodNetwork;
@@ -156,6 +158,7 @@ export function emptyMemory(nowMs: number): Memory {
     seen: [],
     budgets: {},
     restarts: {},
+    unaskedStarts: 0,
     attempts: {},
     repair: { answeringSinceMs: undefined, networks: {} },
     ingressProgram: undefined,

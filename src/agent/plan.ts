@@ -1,6 +1,7 @@
 /** plan(): from config, world, memory and now to actions, conditions and the next wake-up. Pure, like all below it. */
 import type { ProbeAim } from '../systems/home/types.ts';
 import type { Action, StageName } from './actions.ts';
+import { type Allowance, allowances } from './budget.ts';
 import { type Condition, conditionsOf, type Finding, type Findings } from './conditions.ts';
 import type { Memory } from './memory.ts';
 import { cloudFinding, lastingReading } from './stages/cloud.ts';
@@ -33,6 +34,8 @@ export interface Plan {
   readonly nodeIp: string | undefined;
   /** Where the health server listens for `zerotier`: what the devices carry, or carried before they went away. */
   readonly zerotierAddresses: readonly string[];
+  /** What is left of the budgets for restarts. */
+  readonly allowances: readonly Allowance[];
   /** What is to be asked beyond the link from now on. */
   readonly probe: ProbeAim;
 }
@@ -111,6 +114,7 @@ export function plan(seen: StageInput, random: number): Plan {
       const carried = input.world.links[known.device]?.addresses ?? [];
       return (carried.length > 0 ? carried : known.assignedAddresses).map(bare);
     }),
+    allowances: allowances(ingress.memory.budgets, input.config, input.now),
     probe: server.probe,
   };
 }

@@ -41,7 +41,12 @@ export function describe(document: StatusDocument): readonly string[] {
     const flaps = `${controller}${network.flaps} flaps, ${network.outages} outages`;
     return `  ${[network.id, network.name].filter((part) => part !== '').join(' ')}: ${network.status}, ${where}, ${network.addresses.join(', ') || 'no address'}; ${flaps}`;
   });
-  const restarts = Object.entries(document.k3s.restarts).map(([key, count]) => `${key}: ${count}`);
+  const { restarts: asked, unaskedStarts } = document.k3s;
+  const restarts = Object.entries(asked).map(([key, count]) => `${key}: ${count}`);
+  if (unaskedStarts > 0) restarts.push(`k3s, not asked for: ${unaskedStarts}`);
+  const budgets = document.budgets.map(({ name, left, of, withheldUntil }) =>
+    withheldUntil === undefined ? `${name} ${left} of ${of} left` : `${name} none until ${withheldUntil}`,
+  );
   const cloud = Object.entries(document.cloud).map(([name, value]) => `${name} ${value}`);
   return [
     `${document.hostname}: ${document.sentence}`,
@@ -55,6 +60,7 @@ export function describe(document: StatusDocument): readonly string[] {
     `ingress  ${document.ingress.state}${document.ingress.generation === undefined ? '' : `, config ${document.ingress.generation}`}`,
     `cloud    ${cloud.join(', ') || 'none'}`,
     `starts   ${restarts.join(', ') || 'none'}`,
+    `budgets  ${budgets.join(', ') || 'full'}`,
   ];
 }
 

@@ -74,6 +74,20 @@ export function createMetrics(version: string, busConnections: () => number): Me
     'Starts and restarts of units that mooring asked for, since boot.',
     ['unit', 'reason'],
   );
+  const unasked = counter(
+    'mooring_k3s_unasked_starts_total',
+    'Runs of the k3s agent that began without mooring asking, since boot: after a crash, or by hand.',
+  );
+  const budgetLeft = gauge(
+    'mooring_restart_budget_left',
+    'Restarts that may happen at once, of each budget that was drawn from.',
+    ['budget'],
+  );
+  const withheld = gauge(
+    'mooring_restart_withheld_until_timestamp_seconds',
+    'Unix time before which no restart happens, since the budget is used up. None while it is not.',
+    ['budget'],
+  );
   const controllerAge = gauge(
     'mooring_zerotier_controller_last_receive_age_seconds',
     "Time since ZeroTier heard from the network's controller, which it does every 60 s.",
@@ -112,7 +126,8 @@ export function createMetrics(version: string, busConnections: () => number): Me
       passSeconds.observe(pass.durationMs / 1000);
       lastPass.setToCurrentTime();
       // What the memory counts outlives this process: such a counter is set anew each time.
-      for (const series of [flaps, outages, info, mtu, restarts, node, controllerAge]) series.reset();
+      for (const series of [flaps, outages, info, mtu, restarts, budgetLeft, withheld, node, controllerAge])
+        series.reset();
       for (const network of document.networks) {
         const labels = { network_id: network.id };
         flaps.inc(labels, network.flaps);
@@ -126,6 +141,12 @@ export function createMetrics(version: string, busConnections: () => number): Me
       for (const [key, count] of Object.entries(document.k3s.restarts)) {
         const [unit = '', reason = ''] = key.split(' ');
         restarts.inc({ unit, reason }, count);
+      }
+      unasked.reset();
+      unasked.inc(document.k3s.unaskedStarts);
+      for (const { name, left, withheldUntil } of document.budgets) {
+        budgetLeft.set({ budget: name }, left);
+        if (withheldUntil !== undefined) withheld.set({ budget: name }, Date.parse(withheldUntil) / 1000);
       }
       // A gauge without labels comes back from its reset as 0, which would be an answer.
       const { home } = document;

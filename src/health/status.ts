@@ -1,6 +1,5 @@
 /** The status document: what `/status` and `mooring status --json` give. It never holds a secret. */
 import type { Condition } from '../agent/conditions.ts';
-import type { Memory } from '../agent/memory.ts';
 import type { Plan } from '../agent/plan.ts';
 import type { World } from '../agent/world.ts';
 
@@ -23,6 +22,15 @@ export interface PublishedNetwork {
   readonly outages: number;
 }
 
+export interface PublishedBudget {
+  /** A unit, or `zerotier.rejoin:` and a network. */
+  readonly name: string;
+  readonly left: number;
+  readonly of: number;
+  /** RFC 3339 text; undefined where a restart may happen now. */
+  readonly withheldUntil: string | undefined;
+}
+
 export interface StatusDocument {
   readonly version: string;
   readonly time: string;
@@ -37,7 +45,11 @@ export interface StatusDocument {
     readonly state: string;
     readonly nodeIp: string | undefined;
     readonly restarts: Readonly<Record<string, number>>;
+    /** Runs of k3s that began without mooring's asking, since boot. */
+    readonly unaskedStarts: number;
   };
+  /** What is left of each budget for restarts that was drawn from. */
+  readonly budgets: readonly PublishedBudget[];
   /** What answers beyond the link, as of the newest question. */
   readonly home: {
     readonly server: string;
@@ -76,8 +88,15 @@ export function statusDocument(
     k3s: {
       state: states[units.k3s]?.activeState ?? 'unknown',
       nodeIp: result.nodeIp,
-      restarts: restartsOf(result.memory),
+      restarts: { ...result.memory.restarts },
+      unaskedStarts: result.memory.unaskedStarts,
     },
+    budgets: result.allowances.map(({ name, left, of, withheldUntilMs }) => ({
+      name,
+      left,
+      of,
+      withheldUntil: withheldUntilMs === undefined ? undefined : new Date(withheldUntilMs).toISOString(),
+    })),
     home: homeOf(world),
     ingress: {
       state: states[units.ingress]?.activeState ?? 'unknown',
@@ -85,11 +104,6 @@ export function statusDocument(
     },
     cloud: cloudOf(world),
   };
-}
-
-/** Starts and restarts asked for so far, by `unit reason`. */
-function restartsOf(memory: Memory): Readonly<Record<string, number>> {
-  return { ...memory.restarts };
 }
 
 function networkOf(id: string, result: Plan, world: World): PublishedNetwork {

@@ -73,16 +73,25 @@ export function noteBound(memory: Memory, unit: UnitReading | undefined, input: 
   if (memory.bound?.invocationId === invocationId) return memory;
   const seen = memory.seen.findLast((candidate) => candidate.sinceMs <= startedMs);
   const bound = { invocationId, startedMs, epoch: seen?.epoch ?? nothingSeen };
-  return { ...memory, bound, nodeName: wantedNodeName(input), budgets: budgetsAfter(memory, input) };
+  const noted = { ...memory, bound, nodeName: wantedNodeName(input) };
+  return wasAsked(memory) ? noted : withUnasked(noted, input);
+}
+
+/** Whether mooring asked for a run that follows the one that it remembers; it may have for the first that it sees. */
+function wasAsked({ attempts, bound }: Memory): boolean {
+  if (bound === undefined) return true;
+  const asked = [attempts[`unit.start:${k3sUnit}`], attempts[`unit.restart:${k3sUnit}`]];
+  return asked.some((attempt) => attempt !== undefined && attempt.lastMs >= bound.startedMs);
 }
 
 /** A run that mooring did not ask for counts against the budget as well. */
-function budgetsAfter(memory: Memory, input: StageInput): Memory['budgets'] {
-  const { bound, budgets } = memory;
-  if (bound === undefined) return budgets;
-  const asked = [memory.attempts[`unit.start:${k3sUnit}`], memory.attempts[`unit.restart:${k3sUnit}`]];
-  if (asked.some((attempt) => attempt !== undefined && attempt.lastMs >= bound.startedMs)) return budgets;
+function withUnasked(memory: Memory, input: StageInput): Memory {
   const policy = budgetPolicy(input);
   const nowMs = input.now.monoMs;
-  return { ...budgets, [k3sUnit]: spent(budgets[k3sUnit] ?? fullBudget(policy, nowMs), policy, nowMs) };
+  const budget = spent(memory.budgets[k3sUnit] ?? fullBudget(policy, nowMs), policy, nowMs);
+  return {
+    ...memory,
+    budgets: { ...memory.budgets, [k3sUnit]: budget },
+    unaskedStarts: memory.unaskedStarts + 1,
+  };
 }

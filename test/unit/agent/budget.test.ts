@@ -2,12 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { attemptBegun, backoffMs, mayTry } from '../../../src/agent/attempts.ts';
 import {
+  allowances,
   type Budget,
   type BudgetPolicy,
   drawn,
   fullBudget,
   nextAllowedMs,
 } from '../../../src/agent/budget.ts';
+import { aConfig, at } from '../../support/world.ts';
 
 const policy: BudgetPolicy = { count: 5, periodMs: 600_000, maxDelayMs: 600_000 };
 
@@ -60,6 +62,26 @@ describe('the restart budget', () => {
   test('survives a clock that stands still or a memory from the future', () => {
     const budget = { tokens: 2, atMs: 1_000_000, dry: 0, notBeforeMs: 0 };
     assert.ok(nextAllowedMs(budget, policy, 5) <= 5);
+  });
+});
+
+describe('what is told of the budgets', () => {
+  test('is what is left of each, with its own limits, and until when an empty one withholds', () => {
+    const empty: Budget = { tokens: 0.5, atMs: 1_000, dry: 1, notBeforeMs: 90_500 };
+    const told = allowances(
+      {
+        'zerotier-one.service': { ...fullBudget(policy, 0), tokens: 2.7, atMs: 1_000 },
+        'k3s-node.service': empty,
+      },
+      aConfig(),
+      at(1_000),
+    );
+    assert.deepEqual(told, [
+      { name: 'k3s-node.service', left: 0, of: 5, withheldUntilMs: at(91_000).wallMs },
+      { name: 'zerotier-one.service', left: 2, of: 3, withheldUntilMs: undefined },
+    ]);
+    const [later] = allowances({ 'k3s-node.service': empty }, aConfig(), at(120_000));
+    assert.deepEqual(later, { name: 'k3s-node.service', left: 1, of: 5, withheldUntilMs: undefined });
   });
 });
 

@@ -148,6 +148,8 @@ describe('the k3s stage', () => {
     const result = settled({ k3s: written(text), units: again }, memory);
     assert.deepEqual(result.actions.k3s, []);
     assert.equal(result.memory.bound?.invocationId, 'c'.repeat(32));
+    assert.deepEqual([memory.unaskedStarts, result.memory.unaskedStarts], [0, 1]);
+    assert.equal(result.allowances[0]?.left, 4);
   });
 
   test('a run that began before something changed, unseen by mooring, is restarted', () => {

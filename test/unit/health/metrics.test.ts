@@ -1,6 +1,7 @@
 /** The metrics as Prometheus reads them: the text format 0.0.4 and its naming conventions. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { Plan } from '#src/agent/plan.ts';
 import type { World } from '#src/agent/world.ts';
 import { createMetrics, type Metrics } from '#src/health/metrics.ts';
 import { statusDocument } from '#src/health/status.ts';
@@ -49,7 +50,14 @@ function parse(text: string): Map<string, Family> {
 
 function observed(metrics: Metrics, overrides: Partial<World> = {}, restarts: Record<string, number> = {}) {
   const { result, world } = look(overrides);
-  const known = { ...result, memory: { ...result.memory, restarts } };
+  const known: Plan = {
+    ...result,
+    memory: { ...result.memory, restarts, unaskedStarts: 2 },
+    allowances: [
+      { name: 'k3s-node.service', left: 0, of: 5, withheldUntilMs: 1_790_000_060_000 },
+      { name: 'mooring-ingress.service', left: 4, of: 5, withheldUntilMs: undefined },
+    ],
+  };
   const document = statusDocument(known, world, '1.2.3', { k3s: 'k3s', ingress: 'ingress' });
   metrics.observePass(document, known, { number: 1, durationMs: 12, reasons: ['start'] });
 }
@@ -128,6 +136,17 @@ describe('the metrics', () => {
       3,
     );
     assert.equal(sampleOf(families, 'mooring_passes_total'), 3);
+  });
+
+  test('tell what is left of the budgets, and until when a restart is withheld', async () => {
+    const families = await rendered({}, {});
+    assert.equal(sampleOf(families, 'mooring_restart_budget_left', 'budget="mooring-ingress.service"'), 4);
+    const withheld = families.get('mooring_restart_withheld_until_timestamp_seconds')?.samples;
+    assert.deepEqual(
+      withheld?.map(({ labels, value }) => [labels, value]),
+      [['budget="k3s-node.service"', 1_790_000_060]],
+    );
+    assert.equal(sampleOf(families, 'mooring_k3s_unasked_starts_total'), 2);
   });
 
   test('tell what answers beyond the link, and nothing where nobody was asked', async () => {
