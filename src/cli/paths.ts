@@ -7,6 +7,10 @@ export const paths = {
   cloudCache: '/var/lib/mooring/cloud.json',
   /** The bundle that asks EC2 for tags. */
   awsTags: '/usr/lib/mooring/aws-tags.cjs',
+  /** The instance that the node's identity belongs to. */
+  instance: '/var/lib/mooring/instance.json',
+  /** There since mooring-zerotier-preseed.service has done its work in this boot. */
+  preseeded: '/run/mooring/preseeded',
   memory: '/run/mooring/memory.json',
   socket: '/run/mooring/mooring.sock',
   k3sConfig: '/etc/rancher/k3s/config.yaml.d/50-mooring.yaml',

@@ -16,6 +16,8 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
   'zerotier.interfacePrefixBlacklist': 'Prefixes of interfaces that ZeroTier must not bind to.',
   'zerotier.networks[].addresses':
     "Fixed addresses of this node, given to the controller with zerotier.authorize; the network's pools without it.",
+  'zerotier.identity':
+    'Where this node’s ZeroTier identity (identity.secret) is; put in place before zerotier-one’s first start.',
   'zerotier.authorize':
     'Authorises this node at its networks’ controller. A member that a person has shut out is left alone.',
   'zerotier.authorize.controller':

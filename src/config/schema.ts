@@ -81,6 +81,7 @@ const zerotier = z.strictObject({
       .check(z.maxLength(64, 'at most 64 prefixes')),
     [...defaultInterfacePrefixBlacklist],
   ),
+  identity: z.optional(secretRef),
   authorize: z.optional(
     z.strictObject({
       controller: text(
