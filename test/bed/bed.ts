@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from './client.ts';
-import { type ExampleValues, renderExample } from './example.ts';
+import { authorizingItself, type ExampleValues, renderExample } from './example.ts';
 import { Home } from './home.ts';
 import { type End, Network } from './network.ts';
 import { BedNode } from './node.ts';
@@ -23,6 +23,8 @@ const projectDir = join(import.meta.dirname, '../..');
 export interface BedOptions {
   /** The node's user data, made from today's values; the example where absent, none where false. */
   readonly userData?: ((values: ExampleValues) => string | Promise<string>) | false;
+  /** The node authorises itself at home's controller, with the address that it has else. */
+  readonly authorizesItself?: boolean;
   /** mooring's package; what `make deb` built where absent. */
   readonly deb?: string;
   /** `node1` unless told. */
@@ -68,8 +70,12 @@ export class Bed {
       const network = await Network.create(run);
       const home = await Home.start(run, network, base);
       const values = await publish(run, home, options.deb ?? (await builtDeb()));
-      const userData =
+      const rendered =
         options.userData === false ? undefined : await (options.userData ?? renderExample)(values);
+      const userData =
+        rendered !== undefined && options.authorizesItself === true
+          ? authorizingItself(rendered, home.zerotier.controllerApi, homeNetwork.node)
+          : rendered;
       const seed = { hostname: options.hostname ?? 'node1', userData };
       const node = await BedNode.create(run, base, network.netns('node'), seed);
       if (home.zerotier.variant.kind === 'stand-in') {

@@ -49,9 +49,36 @@ export const bakedExample: Example = {
   has: ['networkId', 'k3sToken'],
 };
 
+/**
+ * An example for a node that authorises itself, as the docs tell to do it: two more lines of config, and the token in a file.
+ */
+export function authorizingItself(
+  text: string,
+  { url, token }: { readonly url: string; readonly token: string },
+  address: string,
+): string {
+  const inserts: readonly (readonly [before: RegExp, lines: readonly string[]])[] = [
+    [
+      /^ {6}k3s:/m,
+      [
+        `            addresses: [${address}]`,
+        `        authorize: {controller: "${url}", token: {file: /etc/mooring/zerotier-api-token}}`,
+      ],
+    ],
+    [
+      /^ {2}- path: \/etc\/mooring\/k3s-token$/m,
+      ['  - path: /etc/mooring/zerotier-api-token', '    permissions: "0600"', `    content: ${token}`, ''],
+    ],
+  ];
+  return inserts.reduce((edited, [before, lines]) => {
+    if (!before.test(edited)) throw new BedError(`the example has no place for ${lines[0]}`);
+    return edited.replace(before, (place) => [...lines, place].join('\n'));
+  }, text);
+}
+
 /** An example with the bed's values. */
 export async function renderExample(values: ExampleValues, example = wholeExample): Promise<string> {
-  let text = await readFile(example.file, 'utf8');
+  const text = await readFile(example.file, 'utf8');
   for (const name of example.has) {
     const found = [...text.matchAll(places[name])];
     const match = found[0];

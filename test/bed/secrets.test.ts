@@ -69,18 +69,18 @@ print(json.dumps(sorted(found)))
 
 describe('the secrets of a node', () => {
   let bed: Bed;
-  /** The whole k3s token, its password alone, and ZeroTier's API token. */
+  /** The whole k3s token, its password alone, ZeroTier's API token, and that of the controller. */
   let secrets: string[];
   let good: string;
 
   before(async () => {
-    bed = await Bed.start();
-    await bed.authorise();
+    bed = await Bed.start({ authorizesItself: true });
     await bed.waitForReady();
     await bed.node.waitForCloudInit();
     const token = bed.values.k3sToken;
     const api = await bed.node.run(['cat', '/var/lib/zerotier-one/authtoken.secret']);
-    secrets = [token, token.slice(token.lastIndexOf(':') + 1), api.trim()];
+    const { token: controller } = bed.home.zerotier.controllerApi;
+    secrets = [token, token.slice(token.lastIndexOf(':') + 1), api.trim(), controller];
     for (const secret of secrets) assert.match(secret, /^\S{16,}$/);
     good = await bed.node.run(['cat', '/etc/mooring/config.yaml']);
   });

@@ -8,6 +8,7 @@
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { underlay } from './network.ts';
 import { BedError, waitFor } from './process.ts';
 import type { Background, Run } from './run.ts';
 
@@ -100,7 +101,8 @@ export class HomeZeroTier {
       // Hurried until home has its address: only the node's way is of interest.
       await writeFile(join(folder, 'standin.json'), standinOptions({ speed: 20 }));
     }
-    await writeFile(join(folder, 'local.conf'), '{"settings": {"portMappingEnabled": false}}\n');
+    const settings = { portMappingEnabled: false, allowManagementFrom: [`${underlay.node}/32`] };
+    await writeFile(join(folder, 'local.conf'), `${JSON.stringify({ settings })}\n`);
     const program = run.start('home-zerotier', [join(variant.folder, 'zerotier-one'), '-U', folder], {
       netns,
       part: 'home',
@@ -115,6 +117,11 @@ export class HomeZeroTier {
     await home.#makeNetwork(program);
     if (variant.kind === 'stand-in') await home.fault({ speed: 1 });
     return home;
+  }
+
+  /** The controller's own API as the node reaches it, and the token for it. */
+  get controllerApi(): { readonly url: string; readonly token: string } {
+    return { url: `http://${underlay.home}:9993`, token: this.#token };
   }
 
   /** Authorises a member; with addresses, these and no others are assigned to it. */

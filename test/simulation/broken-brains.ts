@@ -12,23 +12,22 @@ export const brokenBrains: readonly (() => Sabotage)[] = [
   }),
   () => ({
     name: 'lets itself in again after it was shut out',
-    load: (saved) => saved && { ...saved, networks: {} },
     observe: (world) => {
-      const members = Object.entries(world.controller.members).map(([id, reading]) => [
-        id,
-        reading.kind === 'known' && !reading.member.authorized ? { ...reading, kind: 'absent' } : reading,
-      ]);
-      const { zerotier } = world;
+      const { zerotier, controller } = world;
       if (zerotier.kind !== 'answered') return world;
       const networks = zerotier.networks.map((network) =>
         network.status === 'ACCESS_DENIED'
-          ? { ...network, name: '', dns: { domain: '', servers: [] } }
+          ? ({ ...network, status: 'REQUESTING_CONFIGURATION' } as const)
           : network,
       );
+      const members = Object.entries(controller.members).map(([id, reading]) => [
+        id,
+        reading.kind === 'known' && !reading.member.authorized ? { ...reading, kind: 'absent' } : reading,
+      ]);
       return {
         ...world,
         zerotier: { ...zerotier, networks },
-        controller: { ...world.controller, members: Object.fromEntries(members) },
+        controller: { ...controller, members: Object.fromEntries(members) },
       };
     },
   }),
