@@ -78,7 +78,7 @@ export function authorizingItself(
 
 /** An example with the bed's values. */
 export async function renderExample(values: ExampleValues, example = wholeExample): Promise<string> {
-  const text = await readFile(example.file, 'utf8');
+  let text = await readFile(example.file, 'utf8');
   for (const name of example.has) {
     const found = [...text.matchAll(places[name])];
     const match = found[0];
