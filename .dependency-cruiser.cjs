@@ -60,12 +60,12 @@ module.exports = {
     },
     {
       name: 'systems-know-no-neighbour',
-      comment: 'One folder a system; only D-Bus and files are shared by the others.',
+      comment: 'One folder a system; only D-Bus, files, downloads and units are shared by the others.',
       severity: 'error',
       from: { path: '^src/systems/([^/]+)/' },
       to: {
         path: '^src/systems/([^/]+)/',
-        pathNot: ['^src/systems/$1/', '^src/systems/(dbus|files|systemd)/'],
+        pathNot: ['^src/systems/$1/', '^src/systems/(dbus|download|files|systemd)/'],
       },
     },
     {

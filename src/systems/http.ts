@@ -49,8 +49,8 @@ const causes: Readonly<Record<string, string>> = {
   UND_ERR_DESTROYED: 'mooring closed the connection',
 };
 
-/** What went wrong, in a few words. */
-function causeOf(error: unknown): string {
+/** What went wrong with a request, in a few words. */
+export function causeOf(error: unknown): string {
   if (error instanceof Error && error.name === 'HTTPParserError') return 'its answer is no HTTP';
   return causes[codeOf(error) ?? ''] ?? messageOf(error);
 }

@@ -44,7 +44,7 @@ const remedies: Readonly<Record<string, readonly [code: string, remedy: string]>
 };
 
 /** Turns a failed write into an error that says what to do. */
-function writeError(path: string, error: unknown): SystemError {
+export function writeError(path: string, error: unknown): SystemError {
   const [code, remedy] = remedies[codeOf(error) ?? ''] ?? ['write-failed', messageOf(error)];
   return new SystemError(code, `cannot write ${path}: ${remedy}`, { cause: error });
 }
