@@ -115,6 +115,7 @@ function stageFiles(): void {
 
   installFile(join(packaging, 'deb/config.d-README'), 'etc/mooring/config.d/README');
   mkdirSync(join(stage, 'etc/rancher/k3s/config.yaml.d'), { recursive: true });
+  mkdirSync(join(stage, 'var/lib/rancher'), { recursive: true });
 
   const doc = 'usr/share/doc/mooring';
   installFile(join(packaging, 'deb/copyright'), `${doc}/copyright`);

@@ -42,6 +42,13 @@ export type Action =
   | { readonly do: 'dns.revert'; readonly device: string; readonly ifindex: number }
   | { readonly do: 'k3s.write-config'; readonly text: string }
   | { readonly do: 'k3s.copy-token' }
+  /** Begins to download what is pinned; the world tells how it goes. */
+  | {
+      readonly do: 'k3s.fetch';
+      readonly file: 'binary' | 'images';
+      readonly version: string;
+      readonly sha256: string;
+    }
   | { readonly do: 'unit.start'; readonly unit: string; readonly reason: RestartReason }
   | { readonly do: 'unit.restart'; readonly unit: string; readonly reason: RestartReason }
   | { readonly do: 'unit.reload'; readonly unit: string }
@@ -78,6 +85,8 @@ export function actionKey(action: Action): string {
     case 'ingress.replace':
     case 'ingress.keep':
       return `${action.do}:${action.generation}`;
+    case 'k3s.fetch':
+      return `${action.do}:${action.file}:${action.sha256.slice(0, 16)}`;
     case 'ingress.restore':
     case 'ingress.renew':
       return action.do;
@@ -115,6 +124,10 @@ export function describeAction(action: Action): string {
       return 'write the k3s config';
     case 'k3s.copy-token':
       return 'copy the k3s token to where k3s reads it';
+    case 'k3s.fetch': {
+      const what = action.file === 'binary' ? 'k3s' : 'the images of k3s';
+      return `download ${what} ${action.version}`;
+    }
     case 'unit.start':
       return `start ${action.unit} (${action.reason})`;
     case 'unit.restart':

@@ -41,6 +41,7 @@ const table = {
   DnsConfigured: { severity: 'critical', dependsOn: ['LinkReady'] },
   CloudFactsKnown: { severity: 'info', dependsOn: [] },
   K3sInstalled: { severity: 'critical', dependsOn: [] },
+  K3sUpToDate: { severity: 'warning', dependsOn: ['K3sInstalled'] },
   K3sRunning: { severity: 'critical', dependsOn: ['K3sInstalled', 'LinkReady'] },
   ServerReachable: { severity: 'warning', dependsOn: ['LinkReady'] },
   PodNetworkReady: { severity: 'critical', dependsOn: ['K3sRunning', 'LinkReady'] },

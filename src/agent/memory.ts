@@ -206,6 +206,9 @@ export function backoffPolicy(action: Action): BackoffPolicy {
     case 'k3s.write-config':
     case 'k3s.copy-token':
       return { firstMs: 1_000, maxMs: 15_000 };
+    // A file of the wrong hash costs its whole size each time.
+    case 'k3s.fetch':
+      return { firstMs: 5_000, maxMs: 1_200_000 };
     case 'unit.start':
     case 'unit.restart':
     case 'unit.reload':

@@ -64,7 +64,7 @@ export function plan(seen: StageInput, random: number): Plan {
     'k3s',
     podNetwork.memory,
     input,
-    (found) => ({ findings: { K3sInstalled: found, K3sRunning: found } }),
+    (found) => ({ findings: { K3sInstalled: found, K3sUpToDate: found, K3sRunning: found } }),
     () =>
       k3sStage({ ...input, memory: podNetwork.memory }, link.links, {
         server: server.findings.ServerReachable,

@@ -2,7 +2,7 @@
 import type { CloudReading } from '../systems/cloud/types.ts';
 import type { ControllerReading } from '../systems/controller/types.ts';
 import type { HomeReading } from '../systems/home/types.ts';
-import type { K3sReading } from '../systems/k3s/types.ts';
+import type { InstallReading, K3sReading } from '../systems/k3s/types.ts';
 import type { FlannelDevice, LinksReading } from '../systems/netlink/types.ts';
 import type { IngressReading } from '../systems/nginx/types.ts';
 import type { DnsReading } from '../systems/resolved/types.ts';
@@ -24,6 +24,7 @@ export interface World {
   readonly units: UnitsReading;
   readonly podNetwork: readonly FlannelDevice[];
   readonly k3s: K3sReading;
+  readonly install: InstallReading;
   readonly ingress: IngressReading;
   readonly cloud: CloudReading;
   readonly home: HomeReading;

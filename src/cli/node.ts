@@ -26,6 +26,7 @@ import { createSystemd, systemdMatches } from '../systems/systemd/systemd.ts';
 import type { Wake } from '../systems/wake.ts';
 import type { ZeroTierReading } from '../systems/zerotier/types.ts';
 import { createZeroTier } from '../systems/zerotier/zerotier.ts';
+import { installKey, openInstall, pinOf } from './install.ts';
 import { paths, zerotierTokenCredential } from './paths.ts';
 
 /** Tests a candidate of the ingress' config, with the privileges that takes. */
@@ -86,6 +87,7 @@ export function openNode(options: NodeOptions): Node {
   const flannel = createFlannelReader();
   let config = options.config;
   let k3s = k3sFilesOf(config);
+  let install = openInstall(config, { wake, log });
   let cloud = cloudOf(config);
   let home = homeOf(config);
   let controller = controllerOf(config);
@@ -131,11 +133,11 @@ export function openNode(options: NodeOptions): Node {
   }
 
   async function observe(memory: Memory, configState: ConfigState): Promise<World> {
-    const others = Promise.all([systemd.read(watchedUnits), k3s.read(), nginx.read()]);
+    const others = Promise.all([systemd.read(watchedUnits), k3s.read(), nginx.read(), install.read()]);
     const [zerotierReading, links] = await Promise.all([zerotier.read(), netlink.read()]);
     devices = devicesOf(config, memory, zerotierReading);
     const ifindexes = [...devices].flatMap((name) => links[name]?.ifindex ?? []);
-    const [dns, podNetwork, [units, k3sReading, ingress]] = await Promise.all([
+    const [dns, podNetwork, [units, k3sReading, ingress, installReading]] = await Promise.all([
       resolved.read(ifindexes),
       flannel.read(links),
       others,
@@ -149,6 +151,7 @@ export function openNode(options: NodeOptions): Node {
       units,
       podNetwork,
       k3s: k3sReading,
+      install: installReading,
       ingress,
       cloud: cloud.read(),
       home: home.read(),
@@ -177,6 +180,8 @@ export function openNode(options: NodeOptions): Node {
         return k3s.writeConfig(action.text);
       case 'k3s.copy-token':
         return k3s.copyToken();
+      case 'k3s.fetch':
+        return install.fetch(action.file);
       // What mooring asks for is within its own budget: it must neither be refused by the unit's start limit, which is for
       // the restarts that systemd makes by itself, nor use that up.
       case 'unit.start':
@@ -222,10 +227,16 @@ export function openNode(options: NodeOptions): Node {
       if (isOtherCloud) await current.start();
       const isOtherHome = homeKey(next) !== homeKey(config);
       if (memberKey(next) !== memberKey(config)) controller = controllerOf(next);
+      const isOtherInstall = installKey(next) !== installKey(config);
       config = next;
       k3s = k3sFilesOf(next);
       cloud = current;
       if (isOtherCloud) await former.close();
+      if (isOtherInstall) {
+        const before = install;
+        install = openInstall(next, { wake, log });
+        await before.close(pinOf(next));
+      }
       if (isOtherHome) {
         const before = home;
         home = homeOf(next);
@@ -234,7 +245,7 @@ export function openNode(options: NodeOptions): Node {
       }
     },
     async look() {
-      await cloud.look();
+      await Promise.all([cloud.look(), install.look()]);
     },
     async watch() {
       netlink.start();
@@ -245,7 +256,7 @@ export function openNode(options: NodeOptions): Node {
     revertDns: (ifindex) => resolved.revert(ifindex),
     busConnections: () => bus.connections,
     async close() {
-      await Promise.all([netlink.close(), cloud.close(), home.close(), zerotier.close()]);
+      await Promise.all([netlink.close(), cloud.close(), home.close(), zerotier.close(), install.close()]);
       bus.close();
     },
   };

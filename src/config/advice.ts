@@ -16,6 +16,9 @@ const examples: Readonly<Record<string, string>> = {
   'k3s.token': 'token: {file: /etc/mooring/k3s-token}',
   'zerotier.authorize.controller': 'controller: central',
   'zerotier.authorize.token': 'token: {file: /etc/mooring/zerotier-api-token}',
+  'k3s.install.version': 'version: v1.36.3+k3s1',
+  'k3s.install.sha256': "sha256: {amd64: …}, from sha256sum-amd64.txt of k3s' release",
+  'k3s.install.images.sha256': "sha256: {amd64: …}, from sha256sum-amd64.txt of k3s' release",
   'ingress.name': 'name: https',
   'ingress.listen': 'listen: 443',
   'ingress.upstreams': 'upstreams: ["127.0.0.1:30484"]',
@@ -82,6 +85,10 @@ function byPlace(place: string, value: unknown): string | undefined {
     return 'only scheme, host and port: no user, path, query or fragment';
   }
   if (place === 'zerotier.authorize.controller') return controllerAdvice(value);
+  if (place === 'k3s.install.version' && /^\d/.test(value)) return `put a v in front: v${value}`;
+  if (/^k3s\.install\.(images\.)?sha256\./.test(place))
+    return `this has ${value.length} characters; copy it anew from sha256sum-amd64.txt or sha256sum-arm64.txt of the release`;
+  if (/^k3s\.install\.(images\.)?url$/.test(place)) return urlAdvice(value);
   if (place === 'k3s.binary' || place.endsWith('.file'))
     return 'start with a slash, and write the path without . and ..';
   return undefined;
@@ -91,6 +98,14 @@ function controllerAdvice(value: string): string {
   if (value.startsWith('http://'))
     return 'write https://; over plain http the token could be read on the way, so that is for loopback and private addresses only';
   return 'write central for ZeroTier Central, or scheme, host and port of your own controller, such as https://zt.home.example';
+}
+
+function urlAdvice(written: string): string {
+  if (/[?#]|:\/\/[^/]*@/.test(written))
+    return 'a URL with a password or a signed query is a secret, and has no place here; serve the file without: its hash is checked';
+  const [unknown] = /\{(?!(version|arch|file)\})[^}]*\}?/.exec(written) ?? [];
+  if (unknown !== undefined) return `there is no ${unknown}; there are {version}, {arch} and {file}`;
+  return 'such as https://mirror.home.example/k3s/{version}/{file}';
 }
 
 function durationAdvice(written: string): string | undefined {

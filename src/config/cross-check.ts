@@ -16,14 +16,7 @@ export function refusedValues(root: Tree): Problem[] {
   const problems: Problem[] = [];
   const not = (path: PropertyKey[], allowed: string, advice: string) =>
     problems.push(problemAt(root, path, allowed, advice));
-  const has = (...path: PropertyKey[]) => lookUp(root, path).tree !== undefined;
 
-  if (has('k3s', 'install'))
-    not(
-      ['k3s', 'install'],
-      'nothing yet: mooring cannot install k3s so far',
-      'remove it, and put the k3s binary into the image (k3s.binary says where)',
-    );
   const entries = lookUp(root, ['ingress']).tree;
   const count = entries?.kind === 'list' ? entries.items.length : 0;
   for (let i = 0; i < count; i += 1) {
@@ -71,6 +64,7 @@ export function crossCheck(config: Config, root: Tree): Problem[] {
     ...ingressProblems(config, root),
     ...externalIpProblems(config, root),
     ...taintProblems(config, root),
+    ...installProblems(config, root),
   ];
 }
 
@@ -221,5 +215,36 @@ function taintProblems(config: Config, root: Tree): Problem[] {
     if (first === i) return [];
     const advice = `remove one of the two; the other is k3s.taints[${first}]`;
     return [problemAt(root, ['k3s', 'taints', i], 'each key with an effect once', advice)];
+  });
+}
+
+/** Hashes that nothing is asked for by, and one URL for what two hashes stand for. */
+function installProblems({ k3s: { install } }: Config, root: Tree): Problem[] {
+  if (install === undefined) return [];
+  const pins = [
+    { path: ['k3s', 'install'], ...install },
+    ...(install.images === undefined ? [] : [{ path: ['k3s', 'install', 'images'], ...install.images }]),
+  ];
+  return pins.flatMap(({ path, sha256: { amd64, arm64 }, url }) => {
+    if (amd64 === undefined && arm64 === undefined)
+      return [
+        problemAt(
+          root,
+          [...path, 'sha256'],
+          'a hash for amd64, arm64 or both',
+          "take them from sha256sum-amd64.txt and sha256sum-arm64.txt of k3s' release",
+        ),
+      ];
+    const isShared = amd64 !== undefined && arm64 !== undefined && amd64 !== arm64;
+    return isShared && !/\{(arch|file)\}/.test(url)
+      ? [
+          problemAt(
+            root,
+            [...path, 'url'],
+            'a URL with {arch} or {file} in it, since there are hashes for two architectures',
+            'put it where the two differ',
+          ),
+        ]
+      : [];
   });
 }

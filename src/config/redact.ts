@@ -32,7 +32,10 @@ const rules: readonly (readonly [RegExp, string])[] = [
   [/(authorization["']?\s*[:=]\s*["']?(?:bearer|basic|token)\s+)[^\s"',;]+/gi, `$1${hidden}`],
   [/\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}/gi, `$1${hidden}`],
   [/(auth_?-?token(?:\.secret)?["']?\s*(?:[:=]|\bis\b)?\s*["']?)[a-z0-9]{24}\b/gi, `$1${hidden}`],
-  [/([?&](?:auth|token|password|secret)=)[^\s&"']+/gi, `$1${hidden}`],
+  [
+    /([?&][a-z0-9_-]{0,40}(?:auth|token|password|secret|sig|signature|credential|key)=)[^\s&"']+/gi,
+    `$1${hidden}`,
+  ],
   [/\b([a-z][a-z0-9+.-]{0,20}:\/\/)[^\s/@"']+@/gi, `$1${hidden}@`],
   // `token: value`, `--agent-token=value`; a path, a mapping or a list is no secret.
   [

@@ -3,6 +3,7 @@
  * Every leaf says in plain words what is allowed (`allowed` in its message), since a person reads that when it is wrong.
  */
 import * as z from 'zod/mini';
+import { k3sInstallSchema } from './schema-install.ts';
 import {
   budget,
   dnsDomain,
@@ -161,12 +162,7 @@ const k3s = z.strictObject({
   ),
   withNodeId: z._default(z.boolean('true or false'), false),
   binary: z._default(path, '/usr/local/bin/k3s'),
-  install: z.optional(
-    z.strictObject({
-      version: z.string(),
-      sha256: z.record(z.enum(['amd64', 'arm64']), z.optional(z.string())),
-    }),
-  ),
+  install: z.optional(k3sInstallSchema),
   labels: z._default(labels, {}),
   taints: z._default(z.array(taint).check(z.maxLength(64, 'at most 64 taints')), []),
   config: z._default(

@@ -145,6 +145,15 @@ export const scalar = z.union(
   'a string without control characters, a whole number, true or false',
 );
 
+/** A SHA-256, in lower case. */
+export const sha256 = z.pipe(
+  text('a SHA-256 of 64 hex digits', (v) => /^[0-9a-f]{64}$/i.test(v)),
+  z.pipe(
+    z.transform((v: string) => v.toLowerCase()),
+    z.string(),
+  ),
+);
+
 /** A port; `allowed` is the rest of the sentence "allowed: …". */
 export const port = (allowed: string) =>
   z.number(allowed).check(z.refine((v) => Number.isInteger(v) && v >= 1 && v <= 65535, { error: allowed }));

@@ -31,6 +31,16 @@ export interface PublishedBudget {
   readonly withheldUntil: string | undefined;
 }
 
+/** A file that the config pins by its hash. */
+export interface PublishedFile {
+  readonly name: string;
+  readonly version: string;
+  readonly state: string;
+  /** Of a download that is under way. */
+  readonly bytes: number | undefined;
+  readonly totalBytes: number | undefined;
+}
+
 export interface StatusDocument {
   readonly version: string;
   readonly time: string;
@@ -47,6 +57,8 @@ export interface StatusDocument {
     readonly restarts: Readonly<Record<string, number>>;
     /** Runs of k3s that began without mooring's asking, since boot. */
     readonly unaskedStarts: number;
+    /** The files that the config pins; none where it pins nothing. */
+    readonly pinned: readonly PublishedFile[];
   };
   /** What is left of each budget for restarts that was drawn from. */
   readonly budgets: readonly PublishedBudget[];
@@ -90,6 +102,7 @@ export function statusDocument(
       nodeIp: result.nodeIp,
       restarts: { ...result.memory.restarts },
       unaskedStarts: result.memory.unaskedStarts,
+      pinned: pinnedOf(world),
     },
     budgets: result.allowances.map(({ name, left, of, withheldUntilMs }) => ({
       name,
@@ -104,6 +117,20 @@ export function statusDocument(
     },
     cloud: cloudOf(world),
   };
+}
+
+function pinnedOf({ install }: World): readonly PublishedFile[] {
+  if (install.kind !== 'pinned') return [];
+  return install.files.map(({ name, state, work }) => {
+    const isFetching = work?.kind === 'fetching';
+    return {
+      name,
+      version: install.version,
+      state: isFetching ? 'downloading' : state,
+      bytes: isFetching ? work.bytes : undefined,
+      totalBytes: isFetching ? work.totalBytes : undefined,
+    };
+  });
 }
 
 function networkOf(id: string, result: Plan, world: World): PublishedNetwork {

@@ -141,6 +141,7 @@ export class Daemon {
       units: await node.systemd.read(watchedUnits),
       podNetwork: await node.flannel.read(),
       k3s: await node.k3sFiles.read(),
+      install: { kind: 'off' },
       ingress: await node.nginx.read(),
       cloud: { kind: 'none' },
       home: node.home.read(),
@@ -184,6 +185,8 @@ export class Daemon {
         return k3sFiles.writeConfig(action.text);
       case 'k3s.copy-token':
         return k3sFiles.copyToken();
+      case 'k3s.fetch':
+        throw new SystemError('not-here', 'nothing is pinned here');
       case 'unit.start':
         await systemd.resetFailed(action.unit);
         return systemd.start(action.unit);

@@ -116,6 +116,7 @@ export function aWorld(overrides: Partial<World> = {}): World {
       { activeState: 'inactive', invocationId: '' },
     ),
     k3s: { binary: '1:1:1', config: { kind: 'absent' }, token: { kind: 'present', copyInSync: true } },
+    install: { kind: 'off' },
     ingress: {
       installed: true,
       program: '1:1:1 2:2:2',

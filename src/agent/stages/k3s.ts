@@ -12,7 +12,9 @@ import { cleared, type Memory } from '../memory.ts';
 import { k3sUnit } from '../world.ts';
 import { cloudPatienceMs } from './cloud.ts';
 import { noteBound, noteSeen, seenEpoch, wantedEpoch } from './k3s-epoch.ts';
-import { isNodeName, k3sNetwork, type ReadyLink, wantedConfig, wantedNodeName } from './k3s-wanted.ts';
+import { installStep } from './k3s-install.ts';
+import { dueAfterOutageMs } from './k3s-spread.ts';
+import { isNodeName, k3sNetwork, wantedConfig, wantedNodeName } from './k3s-wanted.ts';
 import type { LinkState } from './link.ts';
 import {
   earliest,
@@ -25,7 +27,11 @@ import {
 } from './stage.ts';
 
 export interface K3sResult extends StageResult {
-  readonly findings: { readonly K3sInstalled: Finding; readonly K3sRunning: Finding };
+  readonly findings: {
+    readonly K3sInstalled: Finding;
+    readonly K3sUpToDate: Finding;
+    readonly K3sRunning: Finding;
+  };
 }
 
 /** What other stages tell this one. */
@@ -47,30 +53,32 @@ export function k3sStage(
   const wanted = link?.kind === 'ready' ? wantedConfig(input, link) : undefined;
   const epoch =
     link?.kind === 'ready' && wanted !== undefined ? wantedEpoch(input, networkId, link, wanted) : undefined;
-  const installed =
-    world.k3s.binary === undefined
-      ? isFalse(
-          'BinaryMissing',
-          `there is no executable ${config.k3s.binary}; put the k3s binary there (mode 0755)`,
-        )
-      : isTrue('Installed', `${config.k3s.binary} is there`);
+  const install = installStep(input);
+  const { installed: K3sInstalled, upToDate: K3sUpToDate } = install;
   const open = openFiles(input, wanted);
   const files = open.filter((action) => mayTry(input.memory.attempts[actionKey(action)], input.now.monoMs));
-  const written = cleared(input.memory, writtenKeys(open, wanted));
+  const written = cleared(install.memory, writtenKeys(open, wanted));
   const noted = noteSeen(written, seenEpoch(input, networkId, link), input.now.monoMs);
   if (world.units.kind === 'unreachable') {
     const finding = isUnknown('SystemdAway', `systemd cannot be asked: ${world.units.error}`);
-    const findings = { K3sInstalled: installed, K3sRunning: finding };
-    return { actions: files, memory: noted, wakeAtMs: input.now.monoMs + 1_000, findings };
+    const findings = { K3sInstalled, K3sUpToDate, K3sRunning: finding };
+    const actions = [...files, ...install.actions];
+    return { actions, memory: noted, wakeAtMs: input.now.monoMs + 1_000, findings };
   }
   const unit = world.units.units[k3sUnit];
   const memory = noteBound(noted, unit, input);
-  const step = decide({ ...input, memory }, { unit, link, epoch, files: open, server, podNetworkBroken });
+  const { waits } = install;
+  const situation = { unit, link, epoch, files: open, waits, server, podNetworkBroken };
+  const step = decide({ ...input, memory }, situation);
   return {
-    actions: [...files, ...step.actions],
+    actions: [...files, ...install.actions, ...step.actions],
     memory: step.memory,
-    wakeAtMs: earliest(step.wakeAtMs, open.length > 0 ? input.now.monoMs + 1_000 : undefined),
-    findings: { K3sInstalled: installed, K3sRunning: step.finding },
+    wakeAtMs: earliest(
+      step.wakeAtMs,
+      install.wakeAtMs,
+      open.length > 0 ? input.now.monoMs + 1_000 : undefined,
+    ),
+    findings: { K3sInstalled, K3sUpToDate, K3sRunning: step.finding },
   };
 }
 
@@ -97,6 +105,8 @@ interface Situation {
   readonly epoch: Epoch | undefined;
   /** What is still to be written. */
   readonly files: readonly Action[];
+  /** Why what is installed is not started yet. */
+  readonly waits: string | undefined;
   readonly server: Finding;
   readonly podNetworkBroken: boolean;
 }
@@ -106,7 +116,7 @@ interface Step extends StageResult {
 }
 
 function decide(input: StageInput, situation: Situation): Step {
-  const { unit, link, epoch, files, server, podNetworkBroken } = situation;
+  const { unit, link, epoch, files, waits, server, podNetworkBroken } = situation;
   const stay = (finding: Finding, wakeAtMs?: number): Step => ({
     actions: [],
     memory: input.memory,
@@ -136,6 +146,7 @@ function decide(input: StageInput, situation: Situation): Step {
   if (!isNodeName(name) && !runs) return stay(isFalse('NodeNameUnusable', nameAdvice(name)));
   if (input.world.k3s.binary === undefined)
     return stay(runs ? state : isFalse('BinaryMissing', 'k3s is not installed'));
+  if (waits !== undefined && !runs && !starts) return stay(isFalse('WaitingForInstall', waits));
   if (link?.kind !== 'ready' || epoch === undefined) {
     const waiting = isFalse('WaitingForLink', 'k3s is started once the link carries its address');
     return stay(runs || starts ? state : waiting);
@@ -167,29 +178,6 @@ function decide(input: StageInput, situation: Situation): Step {
     );
   }
   return startOrWait(input, runs || starts ? 'unit.restart' : 'unit.start', reason, state);
-}
-
-/**
- * Monotonic ms at which the restart after an outage is due: all nodes of a home come back at the same moment, so each waits for its own part
- * of `spread`, drawn from its ZeroTier address and the count of outages, the same in every pass.
- */
-function dueAfterOutageMs({ config, memory, world }: StageInput, link: ReadyLink): number {
-  const remembered = memory.links[k3sNetwork(config)];
-  const { settle, spread } = config.k3s.restart;
-  const name = world.zerotier.kind === 'answered' ? world.zerotier.address : link.link.name;
-  const readyMs = remembered?.readySinceMs ?? 0;
-  const answeredMs = memory.silence.endedMs ?? 0;
-  // The end of a silence is seen by a probe, at a moment that is each node's own already.
-  if (answeredMs > readyMs) return answeredMs + settle;
-  return readyMs + settle + share(`${name} ${remembered?.outages ?? 0}`) * spread;
-}
-
-/** A number in [0, 1) that is spread evenly over texts and always the same for one (FNV-1a, mixed once more). */
-function share(text: string): number {
-  let hash = 0x811c9dc5;
-  for (const character of text) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
-  return ((hash ^ (hash >>> 13)) >>> 0) / 0x1_0000_0000;
 }
 
 function nameAdvice(name: string): string {

@@ -21,6 +21,7 @@ function findings(overrides: Partial<Record<ConditionType, Finding>> = {}): Find
     DnsConfigured: fine,
     CloudFactsKnown: fine,
     K3sInstalled: fine,
+    K3sUpToDate: fine,
     K3sRunning: fine,
     ServerReachable: fine,
     PodNetworkReady: fine,
@@ -87,6 +88,6 @@ describe('conditions', () => {
       conditionsOf(findings(), [], 1).map((condition) => condition.type),
       conditionTypes,
     );
-    assert.equal(new Set(conditionTypes).size, 13);
+    assert.equal(new Set(conditionTypes).size, 14);
   });
 });
