@@ -35,7 +35,7 @@ demo: need-root deb ## boot a real node and see it moored, step by step (KEEP=1 
 
 .PHONY: test
 test: deps ## everything below that checks something, to the end, and fails if anything failed
-	$(NODE) test/support/run-suites.ts lint package unit contract simulation bed
+	$(NODE) test/support/run-suites.ts lint package unit contract simulation base bed
 
 .PHONY: lint unit contract simulation
 lint: deps ## format, types, and the arrows between the rooms
@@ -57,7 +57,7 @@ fleet: deps ## what 10,000 nodes do to the k3s server once home is back, beside 
 
 .PHONY: bed
 bed: need-root deb ## a booted node and a home network, all the way
-	$(NODE) test/support/run-suites.ts bed
+	$(NODE) test/support/run-suites.ts base bed
 
 .PHONY: bench
 bench: need-root deb ## memory, CPU time and reaction times, against the bare runtime

@@ -72,12 +72,17 @@ const suites: Readonly<Record<string, Suite>> = {
     flags: ['--test-timeout=300000'],
     mayBeEmpty: true,
   },
+  base: {
+    kind: 'commands',
+    deadlineMs: 30 * minuteMs,
+    commands: { 'the base of the bed is there': [process.execPath, 'test/bed/base.ts'] },
+  },
   bed: {
     kind: 'tests',
     deadlineMs: 45 * minuteMs,
     files: 'test/bed/**/*.test.ts',
-    // One booted node at a time.
-    flags: ['--test-timeout=1200000', '--test-concurrency=1'],
+    // Two booted nodes at a time: each mostly waits.
+    flags: ['--test-timeout=1200000', '--test-concurrency=2'],
   },
 };
 
