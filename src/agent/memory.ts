@@ -132,6 +132,8 @@ export interface Memory {
   readonly attempts: Readonly<Record<string, Attempt>>;
   readonly repair: RememberedRepair;
   readonly podNetwork: RememberedPodNetwork;
+  /** Monotonic ms since which a node of the cluster is seen to have no route, by its name. */
+  readonly unroutedSinceMs: Readonly<Record<string, number>>;
   /** Which nginx runs, and which one is installed. */
   readonly ingressProgram: RememberedProgram | undefined;
   /** Monotonic ms since which a running nginx does not tell what it serves. */
@@ -163,6 +165,7 @@ export function emptyMemory(nowMs: number): Memory {
     repair: { answeringSinceMs: undefined, networks: {} },
     ingressProgram: undefined,
     podNetwork: { devices: [], routed: [], badSinceMs: undefined, wasAsked: false },
+    unroutedSinceMs: {},
     ingressSilentSinceMs: undefined,
     nodeName: undefined,
     cloudFacts: undefined,

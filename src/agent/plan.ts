@@ -1,4 +1,5 @@
 /** plan(): from config, world, memory and now to actions, conditions and the next wake-up. Pure, like all below it. */
+import type { ClusterAim } from '../systems/cluster/types.ts';
 import type { ProbeAim } from '../systems/home/types.ts';
 import type { Action, StageName } from './actions.ts';
 import { type Allowance, allowances } from './budget.ts';
@@ -38,6 +39,8 @@ export interface Plan {
   readonly allowances: readonly Allowance[];
   /** What is to be asked beyond the link from now on. */
   readonly probe: ProbeAim;
+  /** What is to be asked of the cluster's API. */
+  readonly cluster: ClusterAim;
 }
 
 /** `random` in [0, 1) spreads the calm wake-ups of many nodes. */
@@ -116,6 +119,7 @@ export function plan(seen: StageInput, random: number): Plan {
     }),
     allowances: allowances(ingress.memory.budgets, input.config, input.now),
     probe: server.probe,
+    cluster: podNetwork.cluster,
   };
 }
 

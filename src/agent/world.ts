@@ -1,5 +1,6 @@
 /** The brain's picture of the node: one immutable snapshot a pass, read afresh from every system. */
 import type { CloudReading } from '../systems/cloud/types.ts';
+import type { ClusterReading } from '../systems/cluster/types.ts';
 import type { ControllerReading } from '../systems/controller/types.ts';
 import type { HomeReading } from '../systems/home/types.ts';
 import type { InstallReading, K3sReading } from '../systems/k3s/types.ts';
@@ -29,6 +30,7 @@ export interface World {
   readonly cloud: CloudReading;
   readonly home: HomeReading;
   readonly controller: ControllerReading;
+  readonly cluster: ClusterReading;
 }
 
 /** The units that mooring watches and drives. */

@@ -5,16 +5,18 @@
 import { hostname } from 'node:os';
 import type { Action, Outcome } from '../agent/actions.ts';
 import type { Memory } from '../agent/memory.ts';
+import type { Plan } from '../agent/plan.ts';
 import { type ConfigState, ingressUnit, k3sUnit, type World, watchedUnits } from '../agent/world.ts';
 import type { Config } from '../config/schema.ts';
 import { secretPath } from '../config/secrets.ts';
 import { systemNow } from '../systems/clock.ts';
 import { createCloud } from '../systems/cloud/cloud.ts';
+import { createAgentApi } from '../systems/cluster/api.ts';
+import { createClusterWatch } from '../systems/cluster/cluster-watch.ts';
 import { createController } from '../systems/controller/controller.ts';
 import { createBus } from '../systems/dbus/bus.ts';
 import { messageOf, SystemError } from '../systems/error.ts';
 import { createHomeProbe } from '../systems/home/home-probe.ts';
-import type { ProbeAim } from '../systems/home/types.ts';
 import { createK3sFiles } from '../systems/k3s/k3s-files.ts';
 import type { Log } from '../systems/log.ts';
 import { createFlannelReader } from '../systems/netlink/flannel.ts';
@@ -59,8 +61,8 @@ export interface Node {
   look(): Promise<void>;
   /** Watches for changes from now on; to be awaited before the first observation that counts. */
   watch(): Promise<void>;
-  /** Tells the watch over home what the brain wants to know. */
-  aim(aim: ProbeAim): void;
+  /** Tells the watches over home and the cluster what the brain wants to know. */
+  aim(aims: Pick<Plan, 'probe' | 'cluster'>): void;
   revertDns(ifindex: number): Promise<void>;
   readonly busConnections: () => number;
   close(): Promise<void>;
@@ -91,6 +93,7 @@ export function openNode(options: NodeOptions): Node {
   let cloud = cloudOf(config);
   let home = homeOf(config);
   let controller = controllerOf(config);
+  let cluster = clusterOf(config);
 
   function controllerOf({ zerotier: { authorize } }: Config) {
     return createController({
@@ -132,6 +135,17 @@ export function openNode(options: NodeOptions): Node {
     });
   }
 
+  function clusterOf({ k3s: { config: options, podNetwork } }: Config) {
+    return createClusterWatch({
+      api: createAgentApi(String(options['data-dir'] ?? '/var/lib/rancher/k3s')),
+      refreshMs: podNetwork.refresh,
+      now: () => systemNow().monoMs,
+      random: Math.random,
+      wake,
+      log,
+    });
+  }
+
   async function observe(memory: Memory, configState: ConfigState): Promise<World> {
     const others = Promise.all([systemd.read(watchedUnits), k3s.read(), nginx.read(), install.read()]);
     const [zerotierReading, links] = await Promise.all([zerotier.read(), netlink.read()]);
@@ -156,6 +170,7 @@ export function openNode(options: NodeOptions): Node {
       cloud: cloud.read(),
       home: home.read(),
       controller: controller.read(),
+      cluster: cluster.read(),
     };
   }
 
@@ -228,6 +243,7 @@ export function openNode(options: NodeOptions): Node {
       const isOtherHome = homeKey(next) !== homeKey(config);
       if (memberKey(next) !== memberKey(config)) controller = controllerOf(next);
       const isOtherInstall = installKey(next) !== installKey(config);
+      const isOtherCluster = clusterKey(next) !== clusterKey(config);
       config = next;
       k3s = k3sFilesOf(next);
       cloud = current;
@@ -243,6 +259,12 @@ export function openNode(options: NodeOptions): Node {
         home.start();
         await before.close();
       }
+      if (isOtherCluster) {
+        const before = cluster;
+        cluster = clusterOf(next);
+        cluster.start();
+        await before.close();
+      }
     },
     async look() {
       await Promise.all([cloud.look(), install.look()]);
@@ -250,13 +272,18 @@ export function openNode(options: NodeOptions): Node {
     async watch() {
       netlink.start();
       home.start();
+      cluster.start();
       await cloud.start();
     },
-    aim: (aim) => home.aim(aim),
+    aim(aims) {
+      home.aim(aims.probe);
+      cluster.aim(aims.cluster);
+    },
     revertDns: (ifindex) => resolved.revert(ifindex),
     busConnections: () => bus.connections,
     async close() {
-      await Promise.all([netlink.close(), cloud.close(), home.close(), zerotier.close(), install.close()]);
+      const watches = [netlink, cloud, home, cluster, zerotier, install];
+      await Promise.all(watches.map((watch) => watch.close()));
       bus.close();
     },
   };
@@ -285,6 +312,11 @@ function homeKey({ k3s: { server, token, probe } }: Config): string {
 /** What the questions to the controller are made from: with another of it, they are asked anew. */
 function memberKey({ zerotier: { authorize, networks }, k3s: { nodeName } }: Config): string {
   return JSON.stringify([authorize, networks.map(({ id, addresses }) => [id, addresses]), nodeName]);
+}
+
+/** What the watch over the cluster is made from. */
+function clusterKey({ k3s: { server, config, podNetwork } }: Config): string {
+  return JSON.stringify([server, config['data-dir'], podNetwork.refresh]);
 }
 
 /** The units that mooring drives, by role. */

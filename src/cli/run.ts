@@ -94,7 +94,7 @@ export async function run(context: CliContext): Promise<number> {
       const next = statusDocument(result, world, version, unitNames);
       document = next;
       metrics.observePass(next, result, pass);
-      node.aim(result.probe);
+      node.aim(result);
       await listen(result);
       if (!isCalm && pass.reasons.includes('timer')) settle();
       isCalm ||= pass.reasons.includes('timer');

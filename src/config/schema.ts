@@ -197,6 +197,15 @@ const k3s = z.strictObject({
     }),
     {},
   ),
+  podNetwork: z.prefault(
+    z.strictObject({
+      check: z._default(z.boolean('true or false'), true),
+      grace: z.prefault(durationFrom('0s', '1h'), '30s'),
+      patience: z.prefault(durationFrom('1s', '1h'), '10s'),
+      refresh: z.prefault(durationFrom('10s', '24h'), '30m'),
+    }),
+    {},
+  ),
 });
 
 const upstreams = z.union(

@@ -146,6 +146,7 @@ export class Daemon {
       cloud: { kind: 'none' },
       home: node.home.read(),
       controller: node.controller.read(),
+      cluster: { kind: 'unasked' },
     };
   }
 

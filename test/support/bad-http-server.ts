@@ -117,7 +117,7 @@ export interface BadHttpServer {
 /** Listens on a free port of 127.0.0.1; over TLS where it is given a key and a certificate. */
 export async function startBadHttpServer(
   initial: Behaviour,
-  tls?: { readonly key: string; readonly cert: string },
+  tls?: { readonly key: string; readonly cert: string; readonly ca?: string; readonly requestCert?: boolean },
 ): Promise<BadHttpServer> {
   let behaviour = initial;
   const seen: SeenRequest[] = [];

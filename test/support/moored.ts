@@ -35,6 +35,16 @@ export function look(overrides: Partial<World> = {}): { readonly result: Plan; r
         direct: [],
       },
     ],
+    cluster: {
+      kind: 'nodes',
+      own: 'edge-1',
+      nodes: ['10.42.0.0/24', '10.42.1.0/24', '10.42.2.0/24'].map((network, index) => ({
+        name: `edge-${index}`,
+        podNetworks: [network],
+        flannel: { backend: 'vxlan', ipv4: true, ipv6: false },
+        atMs: settledMs,
+      })),
+    },
     home: {
       server: { kind: 'reachable', trust: 'verified', latencyMs: 31, atMs: settledMs - 12_000 },
       dns: { kind: 'answers' },

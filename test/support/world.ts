@@ -128,6 +128,7 @@ export function aWorld(overrides: Partial<World> = {}): World {
     cloud: { kind: 'none' },
     home: { server: { kind: 'unprobed' }, dns: { kind: 'unasked' } },
     controller: { members: {}, quietUntilMs: undefined },
+    cluster: { kind: 'unasked' },
     ...overrides,
   };
 }

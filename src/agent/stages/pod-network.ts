@@ -1,25 +1,25 @@
 /**
  * Whether flannel's devices and routes are what a running k3s needs. They vanish together with the link's device, and
  * many versions of k3s never put them back; a restart of k3s does. It is asked for once a breakage: what it did not mend
- * is told, and left to a person.
+ * is told, and left to a person. Where the cluster tells its nodes, each other node must have its route; else some routes
+ * must be left of those that this run of k3s had.
  */
+import type { ClusterAim, ClusterReading } from '../../systems/cluster/types.ts';
 import type { FlannelDevice } from '../../systems/netlink/types.ts';
 import type { Finding } from '../conditions.ts';
 import type { Memory, RememberedPodNetwork } from '../memory.ts';
 import { k3sUnit } from '../world.ts';
 import { k3sNetwork } from './k3s-wanted.ts';
 import type { LinkState } from './link.ts';
+import { flannelNetworks, judged, type MissingRoute, missingRoutes, unroutedSince } from './remote-routes.ts';
 import { isFalse, isTrue, isUnknown, type StageInput, type StageResult } from './stage.ts';
-
-/** How long k3s may take after its start until flannel is there. */
-const graceMs = 30_000;
-/** How long a breakage must last: newer versions of flannel mend some by themselves. */
-const patienceMs = 10_000;
 
 export interface PodNetworkResult extends StageResult {
   readonly findings: { readonly PodNetworkReady: Finding };
   /** A restart of k3s is due for it. */
   readonly wantsRestart: boolean;
+  /** What is to be asked of the cluster's API. */
+  readonly cluster: ClusterAim;
 }
 
 type ReadyLink = Extract<LinkState, { kind: 'ready' }>;
@@ -29,51 +29,59 @@ export function podNetworkStage(
   links: Readonly<Record<string, LinkState>>,
 ): PodNetworkResult {
   const { memory, now, world } = input;
+  const { check, grace, patience } = input.config.k3s.podNetwork;
   const remembered = memory.podNetwork;
   const unit = world.units.kind === 'answered' ? world.units.units[k3sUnit] : undefined;
   const link = links[k3sNetwork(input.config)];
+  const unlooked = (finding: Finding, wanted: boolean): PodNetworkResult => ({
+    actions: [],
+    memory: remember(memory, { ...remembered, badSinceMs: undefined }, {}),
+    wakeAtMs: undefined,
+    findings: { PodNetworkReady: finding },
+    wantsRestart: false,
+    cluster: { wanted, doubted: [] },
+  });
+  if (!check) return unlooked(isTrue('NotChecked', 'k3s.podNetwork.check is false'), false);
+  if (unit === undefined || unit.activeState !== 'active')
+    return unlooked(isUnknown('K3sNotRunning', 'flannel is looked at while k3s runs'), false);
+  if (link?.kind !== 'ready')
+    return unlooked(isUnknown('WaitingForLink', 'flannel is looked at while the link is ready'), true);
+
+  const devices = world.podNetwork;
+  const missing = world.cluster.kind === 'nodes' ? missingRoutes(world.cluster, devices) : [];
+  const since = unroutedSince(missing, memory.unroutedSinceMs, now.monoMs);
+  const { certain, doubted } = judged(missing, since, now.monoMs);
+  const known = note(remembered, devices, unit.invocationId);
   const answer = (
     finding: Finding,
-    known: RememberedPodNetwork,
+    state: RememberedPodNetwork,
     wakeAtMs?: number,
     wantsRestart = false,
   ): PodNetworkResult => ({
     actions: [],
-    memory: sameAs(remembered, known) ? memory : { ...memory, podNetwork: known },
+    memory: remember(memory, state, since),
     wakeAtMs,
     findings: { PodNetworkReady: finding },
     wantsRestart,
+    cluster: { wanted: true, doubted },
   });
-  if (unit === undefined || unit.activeState !== 'active') {
-    return answer(isUnknown('K3sNotRunning', 'flannel is looked at while k3s runs'), {
-      ...remembered,
-      badSinceMs: undefined,
-    });
-  }
-  if (link?.kind !== 'ready') {
-    return answer(isUnknown('WaitingForLink', 'flannel is looked at while the link is ready'), {
-      ...remembered,
-      badSinceMs: undefined,
-    });
-  }
-  const devices = world.podNetwork;
-  const known = note(remembered, devices, unit.invocationId);
-  if (known.devices.length === 0) {
-    const message =
-      'no vxlan device of flannel has been seen: it has not started yet, or the cluster uses another backend';
-    return answer(isTrue('NotChecked', message), known);
-  }
-  const problem = findProblem(known, devices, link, unit.invocationId);
+  if (known.devices.length === 0) return answer(isTrue('NotChecked', whyNoDevice(world.cluster)), known);
+  const problem =
+    deviceProblem(known, devices, link) ??
+    (world.cluster.kind === 'nodes'
+      ? routeProblem(certain)
+      : noRoutesProblem(known, devices, unit.invocationId));
   if (problem === undefined) {
     const routes = devices.map((device) => `${device.name} with ${device.routes.length} routes`).join(', ');
-    return answer(isTrue('Present', `${routes} on ${link.link.name}`), {
-      ...known,
-      badSinceMs: undefined,
-      wasAsked: false,
-    });
+    const message = `${routes} on ${link.link.name}; ${eachNode(world.cluster, missing)}`;
+    // Another breakage has a restart of its own only after everything was seen to be fine.
+    const isOpen = world.cluster.kind === 'unasked' || missing.length > 0;
+    const fine = { ...known, badSinceMs: undefined, wasAsked: isOpen && known.wasAsked };
+    return answer(isTrue('Present', message), fine);
   }
-  const badSinceMs = known.badSinceMs ?? now.monoMs;
-  const dueMs = Math.max(badSinceMs + patienceMs, unit.startedMs + graceMs);
+  const seenMs = Math.min(now.monoMs, ...certain.map(({ node }) => since[node] ?? now.monoMs));
+  const badSinceMs = known.badSinceMs ?? (problem.reason === 'RoutesMissing' ? seenMs : now.monoMs);
+  const dueMs = Math.max(badSinceMs + patience, unit.startedMs + grace);
   const isDue = now.monoMs >= dueMs;
   const next = known.wasAsked
     ? `a restart of k3s did not mend that; see journalctl -u ${k3sUnit}`
@@ -100,11 +108,10 @@ function note(
   };
 }
 
-function findProblem(
+function deviceProblem(
   known: RememberedPodNetwork,
   devices: readonly FlannelDevice[],
   link: ReadyLink,
-  run: string,
 ): Finding | undefined {
   const addresses = link.addresses.map((cidr) => cidr.split('/')[0]);
   for (const name of known.devices) {
@@ -114,10 +121,75 @@ function findProblem(
       return isFalse('OtherParent', `${name} is bound to another device than ${link.link.name}`);
     if (device.local !== undefined && !addresses.includes(device.local))
       return isFalse('OtherAddress', `${name} sends from ${device.local}, which the link does not carry`);
-    if (device.routes.length === 0 && known.routed.includes(`${run} ${name}`))
-      return isFalse('RoutesMissing', `the routes to the other nodes' pods through ${name} are gone`);
   }
   return undefined;
+}
+
+/** All that can be told without the cluster: that there were routes, and none are left. */
+function noRoutesProblem(
+  known: RememberedPodNetwork,
+  devices: readonly FlannelDevice[],
+  run: string,
+): Finding | undefined {
+  const bare = devices.find(
+    ({ name, routes }) => routes.length === 0 && known.routed.includes(`${run} ${name}`),
+  );
+  return (
+    bare && isFalse('RoutesMissing', `the routes to the other nodes' pods through ${bare.name} are gone`)
+  );
+}
+
+/** How many nodes a message names. */
+const namedNodes = 3;
+
+function routeProblem(certain: readonly MissingRoute[]): Finding | undefined {
+  if (certain.length === 0) return undefined;
+  const named = certain
+    .slice(0, namedNodes)
+    .map(({ node, network, device }) => `${network} of node ${node} through ${device}`);
+  const more = certain.length > namedNodes ? `, and ${certain.length - namedNodes} more` : '';
+  return isFalse('RoutesMissing', `no route to the pods in ${named.join(', ')}${more}`);
+}
+
+/** What is known of the single nodes, where nothing is wrong for certain. */
+function eachNode(cluster: ClusterReading, missing: readonly MissingRoute[]): string {
+  switch (cluster.kind) {
+    case 'unasked':
+      return 'the cluster has not told its nodes yet';
+    case 'unknown':
+      return `not checked for each node: ${cluster.error}`;
+    case 'nodes': {
+      const [first] = missing;
+      if (first !== undefined)
+        return `the route to node ${first.node} is gone; asking whether the cluster still has that node`;
+      const others = cluster.nodes.filter(
+        (node) => node.name !== cluster.own && flannelNetworks(node).length > 0,
+      );
+      return `each of ${others.length} other nodes has its route`;
+    }
+    default:
+      return cluster satisfies never;
+  }
+}
+
+function whyNoDevice(cluster: ClusterReading): string {
+  const own = cluster.kind === 'nodes' ? cluster.nodes.find(({ name }) => name === cluster.own) : undefined;
+  if (own?.flannel !== undefined && own.flannel.backend !== 'vxlan')
+    return `flannel's backend is ${JSON.stringify(own.flannel.backend)}, whose routes are not checked`;
+  if (own !== undefined && own.flannel === undefined)
+    return 'flannel has not registered this node: it has not started yet, or the cluster has another pod network, which is not checked';
+  return 'no vxlan device of flannel has been seen: it has not started yet, or the cluster uses another backend';
+}
+
+function remember(
+  memory: Memory,
+  podNetwork: RememberedPodNetwork,
+  unroutedSinceMs: Memory['unroutedSinceMs'],
+): Memory {
+  const isSame = sameAs(memory.podNetwork, podNetwork);
+  const areSame = Object.keys(unroutedSinceMs).length + Object.keys(memory.unroutedSinceMs).length === 0;
+  if (isSame && (areSame || unroutedSinceMs === memory.unroutedSinceMs)) return memory;
+  return { ...memory, podNetwork: isSame ? memory.podNetwork : podNetwork, unroutedSinceMs };
 }
 
 function sameAs(left: Memory['podNetwork'], right: RememberedPodNetwork): boolean {

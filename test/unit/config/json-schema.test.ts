@@ -33,6 +33,7 @@ describe('the JSON Schema', () => {
       ['k3s.install.images.', ['k3s', 'install', 'images']],
       ['k3s.restart.', ['k3s', 'restart']],
       ['k3s.probe.', ['k3s', 'probe']],
+      ['k3s.podNetwork.', ['k3s', 'podNetwork']],
       ['ingress[].', ['ingress', 0]],
       ['node.', ['node']],
       ['node.tags.', ['node', 'tags']],
