@@ -34,6 +34,7 @@ interface Registration {
 
 const table = {
   ConfigAccepted: { severity: 'warning', dependsOn: [] },
+  SecretsProtected: { severity: 'warning', dependsOn: [] },
   ZeroTierOnline: { severity: 'critical', dependsOn: [] },
   BlacklistInForce: { severity: 'warning', dependsOn: ['ZeroTierOnline'] },
   NetworkAuthorized: { severity: 'critical', dependsOn: ['ZeroTierOnline'] },

@@ -13,6 +13,7 @@ import { k3sStage } from './stages/k3s.ts';
 import { k3sNetwork, nodeIp } from './stages/k3s-wanted.ts';
 import { type LinkState, linkStage } from './stages/link.ts';
 import { podNetworkStage } from './stages/pod-network.ts';
+import { secretsFinding } from './stages/secrets.ts';
 import { serverStage } from './stages/server.ts';
 import { silenceStage } from './stages/silence.ts';
 import { earliest, isFalse, isTrue, type StageInput } from './stages/stage.ts';
@@ -83,6 +84,7 @@ export function plan(seen: StageInput, random: number): Plan {
   );
   const findings: Findings = {
     ConfigAccepted: configFinding(input.world.configState),
+    SecretsProtected: secretsFinding(input),
     ...zerotier.findings,
     ...link.findings,
     ...dns.findings,

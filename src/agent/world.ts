@@ -2,6 +2,7 @@
 import type { CloudReading } from '../systems/cloud/types.ts';
 import type { ClusterReading } from '../systems/cluster/types.ts';
 import type { ControllerReading } from '../systems/controller/types.ts';
+import type { ExposedFile } from '../systems/files/types.ts';
 import type { HomeReading } from '../systems/home/types.ts';
 import type { InstallReading, K3sReading } from '../systems/k3s/types.ts';
 import type { FlannelDevice, LinksReading } from '../systems/netlink/types.ts';
@@ -26,6 +27,8 @@ export interface World {
   readonly podNetwork: readonly FlannelDevice[];
   readonly k3s: K3sReading;
   readonly install: InstallReading;
+  /** Of the files that hold secrets. */
+  readonly exposed: readonly ExposedFile[];
   readonly ingress: IngressReading;
   readonly cloud: CloudReading;
   readonly home: HomeReading;

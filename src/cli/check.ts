@@ -3,11 +3,13 @@ import { type ConfigResult, parseConfig } from '../config/parse.ts';
 import { formatProblem } from '../config/problem.ts';
 import { visible } from '../config/render-found.ts';
 import type { Config, IngressConfig, SecretRef } from '../config/schema.ts';
+import { secretFiles } from '../config/secrets.ts';
 import { SystemError } from '../systems/error.ts';
 import { readConfigSources } from '../systems/files/config-sources.ts';
+import { exposedFiles } from '../systems/files/secret.ts';
 import { type CliContext, exitCode } from './context.ts';
 
-/** Exit code 0 where the config would be accepted, 78 where not. */
+/** Exit code 0 where the config would be accepted, also with warnings; 78 where not. */
 export async function check(context: CliContext): Promise<number> {
   const read = await readSources(context.configFile);
   if (typeof read === 'string') {
@@ -25,6 +27,12 @@ export async function check(context: CliContext): Promise<number> {
   const from = dropIns === 0 ? '' : ` and ${dropIns} ${dropIns === 1 ? 'drop-in' : 'drop-ins'}`;
   context.print(`config is fine: ${context.configFile}${from}`);
   for (const line of summary(result.config)) context.print(`  ${line}`);
+  for (const { path, mode } of await exposedFiles(secretFiles(result.config)))
+    context.complain(
+      visible(
+        `warning: others than its owner can read the secret in ${path} (mode ${mode.toString(8)}): chmod 600 it`,
+      ),
+    );
   return exitCode.fine;
 }
 

@@ -8,7 +8,7 @@ import type { Memory } from '../agent/memory.ts';
 import type { Plan } from '../agent/plan.ts';
 import { type ConfigState, ingressUnit, k3sUnit, type World, watchedUnits } from '../agent/world.ts';
 import type { Config } from '../config/schema.ts';
-import { secretPath } from '../config/secrets.ts';
+import { secretFiles, secretPath } from '../config/secrets.ts';
 import { systemNow } from '../systems/clock.ts';
 import { createCloud } from '../systems/cloud/cloud.ts';
 import { createAgentApi } from '../systems/cluster/api.ts';
@@ -16,6 +16,7 @@ import { createClusterWatch } from '../systems/cluster/cluster-watch.ts';
 import { createController } from '../systems/controller/controller.ts';
 import { createBus } from '../systems/dbus/bus.ts';
 import { messageOf, SystemError } from '../systems/error.ts';
+import { exposedFiles } from '../systems/files/secret.ts';
 import { createHomeProbe } from '../systems/home/home-probe.ts';
 import { createK3sFiles } from '../systems/k3s/k3s-files.ts';
 import type { Log } from '../systems/log.ts';
@@ -148,6 +149,7 @@ export function openNode(options: NodeOptions): Node {
 
   async function observe(memory: Memory, configState: ConfigState): Promise<World> {
     const others = Promise.all([systemd.read(watchedUnits), k3s.read(), nginx.read(), install.read()]);
+    const secrets = exposedFiles(secretFiles(config));
     const [zerotierReading, links] = await Promise.all([zerotier.read(), netlink.read()]);
     devices = devicesOf(config, memory, zerotierReading);
     const ifindexes = [...devices].flatMap((name) => links[name]?.ifindex ?? []);
@@ -166,6 +168,7 @@ export function openNode(options: NodeOptions): Node {
       podNetwork,
       k3s: k3sReading,
       install: installReading,
+      exposed: await secrets,
       ingress,
       cloud: cloud.read(),
       home: home.read(),

@@ -142,6 +142,7 @@ export class Daemon {
       podNetwork: await node.flannel.read(),
       k3s: await node.k3sFiles.read(),
       install: { kind: 'off' },
+      exposed: [],
       ingress: await node.nginx.read(),
       cloud: { kind: 'none' },
       home: node.home.read(),

@@ -117,6 +117,7 @@ export function aWorld(overrides: Partial<World> = {}): World {
     ),
     k3s: { binary: '1:1:1', config: { kind: 'absent' }, token: { kind: 'present', copyInSync: true } },
     install: { kind: 'off' },
+    exposed: [],
     ingress: {
       installed: true,
       program: '1:1:1 2:2:2',

@@ -14,6 +14,7 @@ const bad = (message: string): Finding => ({ status: 'false', reason: 'Bad', mes
 function findings(overrides: Partial<Record<ConditionType, Finding>> = {}): Findings {
   const all: Findings = {
     ConfigAccepted: fine,
+    SecretsProtected: fine,
     ZeroTierOnline: fine,
     BlacklistInForce: fine,
     NetworkAuthorized: fine,
@@ -88,6 +89,6 @@ describe('conditions', () => {
       conditionsOf(findings(), [], 1).map((condition) => condition.type),
       conditionTypes,
     );
-    assert.equal(new Set(conditionTypes).size, 14);
+    assert.equal(new Set(conditionTypes).size, 15);
   });
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
@@ -28,6 +28,23 @@ describe('mooring check', () => {
     });
     return { code, out: out.join('\n'), err: err.join('\n') };
   }
+
+  test('warns of a secret that others can read, and takes the config all the same', async () => {
+    const token = join(folder, 'token');
+    const file = good.replace('{credential: k3s-token}', `{file: ${token}}`);
+    writeFileSync(join(folder, 'config.yaml'), file);
+    chmodSync(folder, 0o755);
+    writeFileSync(token, 'never-told', { mode: 0o640 });
+    const { code, out, err } = await run();
+    assert.equal(code, 0);
+    assert.equal(
+      err,
+      `warning: others than its owner can read the secret in ${token} (mode 640): chmod 600 it`,
+    );
+    assert.doesNotMatch(out + err, /never-told/);
+    chmodSync(token, 0o600);
+    assert.equal((await run()).err, '');
+  });
 
   test('says that a config is fine, and what it says', async () => {
     writeFileSync(join(folder, 'config.yaml'), good);

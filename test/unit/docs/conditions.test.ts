@@ -23,6 +23,7 @@ const sources: readonly (readonly [string, readonly ConditionType[]])[] = [
   ['src/agent/stages/server.ts', ['ServerReachable']],
   ['src/agent/stages/pod-network.ts', ['PodNetworkReady']],
   ['src/agent/plan.ts', ['ConfigAccepted']],
+  ['src/agent/stages/secrets.ts', ['SecretsProtected']],
 ];
 
 /** `status reason` of each finding that a source can make. */

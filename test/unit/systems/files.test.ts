@@ -9,7 +9,7 @@ import { SystemError } from '../../../src/systems/error.ts';
 import { readFileText, writeFileAtomic } from '../../../src/systems/files/atomic.ts';
 import { readConfigSources } from '../../../src/systems/files/config-sources.ts';
 import { loadJson, saveJson } from '../../../src/systems/files/json-file.ts';
-import { readSecret } from '../../../src/systems/files/secret.ts';
+import { exposedFiles, readSecret } from '../../../src/systems/files/secret.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -179,12 +179,20 @@ describe('the config’s files', () => {
 describe('a secret', () => {
   test('is the file without one trailing newline', async () => {
     await writeFile(at('s'), 'K10abc::server:xyz\n', { mode: 0o600 });
-    assert.deepEqual(await readSecret(at('s')), { text: 'K10abc::server:xyz', exposed: false });
+    assert.deepEqual(await readSecret(at('s')), { text: 'K10abc::server:xyz' });
   });
 
-  test('that others may read is given, and marked', async () => {
+  test('that others may read is given, and told of unless nobody can enter its folder', async () => {
     await writeFile(at('s'), 'abc', { mode: 0o644 });
-    assert.equal((await readSecret(at('s'))).exposed, true);
+    await writeFile(at('own'), 'abc', { mode: 0o600 });
+    assert.equal((await readSecret(at('s'))).text, 'abc');
+    const paths = [at('s'), at('own'), at('absent'), at('s/below-a-file')];
+    await chmod(folder, 0o755);
+    assert.deepEqual(await exposedFiles(paths), [{ path: at('s'), mode: 0o644 }]);
+    await chmod(at('s'), 0o640);
+    assert.deepEqual(await exposedFiles(paths), [{ path: at('s'), mode: 0o640 }]);
+    await chmod(folder, 0o700);
+    assert.deepEqual(await exposedFiles(paths), []);
   });
 
   const refused: readonly (readonly [content: string, code: string])[] = [
