@@ -100,6 +100,7 @@ export function openNode(options: NodeOptions): Node {
     return createController({
       controller: authorize?.controller,
       tokenPath: authorize && secretPath(authorize.token, options.credentialsDirectory),
+      leftFile: paths.left,
       now: () => systemNow().monoMs,
       random: Math.random,
     });

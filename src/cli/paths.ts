@@ -9,6 +9,8 @@ export const paths = {
   awsTags: '/usr/lib/mooring/aws-tags.cjs',
   /** The instance that the node's identity belongs to. */
   instance: '/var/lib/mooring/instance.json',
+  /** The node's own de-authorisations, by network (`mooring leave`). */
+  left: '/var/lib/mooring/left.json',
   /** There since mooring-zerotier-preseed.service has done its work in this boot. */
   preseeded: '/run/mooring/preseeded',
   memory: '/run/mooring/memory.json',

@@ -47,6 +47,18 @@ export const verbs: readonly Verb[] = [
     run: async (context) => (await import('./wait.ts')).wait(context),
   },
   {
+    name: 'leave',
+    summary: 'take the node out of cluster and network, for good or until it is asked back  [--drain]',
+    flags: { drain: { type: 'boolean' } },
+    run: async (context) => (await import('./leave.ts')).leave(context),
+  },
+  {
+    name: 'prepare-image',
+    summary: 'empty this disk of what must not be cloned, before an image is taken of it  [--force]',
+    flags: { force: { type: 'boolean' } },
+    run: async (context) => (await import('./prepare-image.ts')).prepareImage(context),
+  },
+  {
     name: 'version',
     summary: 'print the version',
     flags: {},
@@ -69,13 +81,7 @@ export const verbs: readonly Verb[] = [
 ];
 
 /** Names kept for verbs that a later version brings; until then they are refused in words of their own. */
-export const reservedVerbs: readonly string[] = [
-  'doctor',
-  'events',
-  'leave',
-  'prepare-image',
-  'support-bundle',
-];
+export const reservedVerbs: readonly string[] = ['doctor', 'events', 'support-bundle'];
 
 /** By name. */
 export function findVerb(name: string): Verb | undefined {

@@ -1,11 +1,12 @@
 /**
- * A node with nobody at a console: it authorises itself, and respects whoever shuts it out. One booted node; the tests follow
- * each other.
+ * A node with nobody at a console: it authorises itself, respects whoever shuts it out, leaves, and comes back. One booted node;
+ * the tests follow each other.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { metric, waitForReason } from './ask.ts';
 import { Bed } from './bed.ts';
+import { waitFor } from './process.ts';
 import { homeNetwork } from './zerotier.ts';
 
 const asked = (action: string) =>
@@ -43,4 +44,44 @@ describe('a node that nobody authorises by hand', () => {
     await bed.authorise();
     await bed.waitForReady(60_000);
   });
+
+  test('leaves, and tells what is left for a person', async () => {
+    const told = await bed.node.run(['mooring', 'leave'], { timeoutMs: 60_000 });
+    assert.match(told, /^ {2}kubectl delete node node1$/m);
+    assert.match(told, /node1\.node-password\.k3s/);
+    assert.match(told, /authorisation given up/);
+    await isGone();
+    const [member] = await bed.home.zerotier.members();
+    assert.equal(member?.authorized, false);
+  });
+
+  test('may leave twice, and stays away over a reboot', async () => {
+    await bed.node.run(['mooring', 'leave'], { timeoutMs: 60_000 });
+    await bed.node.reboot();
+    await waitFor(
+      'the boot to end',
+      async () => /running|degraded/.test((await bed.node.tryRun(['systemctl', 'is-system-running'])).stdout),
+      { timeoutMs: 60_000 },
+    );
+    await isGone();
+  });
+
+  test('comes back by itself when it is asked to, since it was nobody else who shut it out', async () => {
+    await bed.node.run('systemctl enable mooring-ingress && systemctl enable --now mooring');
+    await bed.waitForReady(60_000);
+    const nodes = JSON.stringify(await bed.home.k3sNodes());
+    assert.match(nodes, /"node1"/);
+  });
+
+  /** Nothing of mooring's is in force. */
+  async function isGone(): Promise<void> {
+    for (const unit of ['mooring.service', 'mooring-ingress.service', 'k3s-node.service'])
+      assert.equal(await bed.node.unitProperty(unit, 'ActiveState'), 'inactive', unit);
+    const links = await bed.node.run(['ip', '-o', 'link']);
+    assert.doesNotMatch(links, /: zt/);
+    const asked = await bed.node.tryRun(['resolvectl', 'query', 'nas.home.example']);
+    assert.notEqual(asked.exitCode, 0);
+    const refused = await bed.client.tryRun(['curl', '-sS', '--max-time', '3', 'http://10.99.0.2/']);
+    assert.match(refused.stderr, /refused|Couldn't connect/);
+  }
 });

@@ -82,9 +82,9 @@ function letIn(input: StageInput, { network, member }: Asked): Authorization {
   return told(isKnownIn || isDue(input, authorize) ? [look] : [], finding);
 }
 
-/** Somebody has decided about this member before. */
-function wasEverTouched({ lastAuthorizedMs, lastDeauthorizedMs }: Member): boolean {
-  return lastAuthorizedMs > 0 || lastDeauthorizedMs > 0;
+/** Somebody has decided about this member before, and not the node itself when it left. */
+function wasEverTouched({ hasLeft, lastAuthorizedMs, lastDeauthorizedMs }: Member): boolean {
+  return !hasLeft && (lastAuthorizedMs > 0 || lastDeauthorizedMs > 0);
 }
 
 /** A member that is let in: its name and its addresses. */

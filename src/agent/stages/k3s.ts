@@ -274,7 +274,7 @@ function unitFinding(unit: UnitReading, url: string, server: Finding): Finding {
 function whyNotJoined({ status, message }: Finding): string {
   switch (status) {
     case 'true':
-      return `the server answers: normal for some seconds; if it lasts, is the token right? journalctl -u ${k3sUnit}`;
+      return `the server answers: normal for some seconds; if it lasts, is the token right, and this node's name not still an earlier node's ("Node password rejected": kubectl delete node NAME)? journalctl -u ${k3sUnit}`;
     case 'false':
       return message;
     case 'unknown':

@@ -7,9 +7,10 @@
  */
 import { messageOf, SystemError } from '../error.ts';
 import { readFileBytes } from '../files/atomic.ts';
+import { loadJson } from '../files/json-file.ts';
 import { readSecret } from '../files/secret.ts';
 import { createHttpClient, type HttpAnswer, type HttpQuestion } from '../http.ts';
-import { centralDialect, type Dialect, localDialect } from './decode.ts';
+import { centralDialect, type Dialect, localDialect, type Told } from './decode.ts';
 import type { Controller, MemberReading } from './types.ts';
 
 export interface ControllerOptions {
@@ -21,6 +22,8 @@ export interface ControllerOptions {
   readonly now: () => number;
   /** From 0 to below 1. */
   readonly random: () => number;
+  /** Where the node's own de-authorisations are noted, by network: Unix ms as the controller has them. */
+  readonly leftFile?: string;
   readonly deadlineMs?: number;
   readonly centralUrl?: string;
   /** What this host trusts, in PEM. */
@@ -104,6 +107,15 @@ export function createController(options: ControllerOptions): Controller {
     judge(answer);
   }
 
+  async function note(networkId: string, told: Told): Promise<void> {
+    const left = options.leftFile === undefined ? undefined : await loadJson(options.leftFile);
+    const leftMs = typeof left === 'object' && left !== null ? Object.entries(left) : [];
+    const hasLeft = leftMs.some(
+      ([id, ms]) => id === networkId && !told.authorized && ms !== 0 && ms === told.lastDeauthorizedMs,
+    );
+    members[networkId] = { kind: 'known', atMs: now(), member: { ...told, hasLeft } };
+  }
+
   return {
     read: () => ({ members: { ...members }, quietUntilMs }),
     async look(networkId, address) {
@@ -115,7 +127,7 @@ export function createController(options: ControllerOptions): Controller {
         members[networkId] = { kind: 'absent', atMs: now() };
         return;
       }
-      members[networkId] = { kind: 'known', atMs: now(), member: spoken.decode(judge(answer), address) };
+      await note(networkId, spoken.decode(judge(answer), address));
     },
     async change(networkId, address, change) {
       const spoken = dialect();
@@ -124,7 +136,7 @@ export function createController(options: ControllerOptions): Controller {
       const answer = await ask({ method: 'POST', url: spoken.memberUrl(networkId, address), headers, body });
       if (answer.status === 404)
         throw new SystemError('controller-not-found', `it has no network ${networkId} for this token`);
-      members[networkId] = { kind: 'known', atMs: now(), member: spoken.decode(judge(answer), address) };
+      await note(networkId, spoken.decode(judge(answer), address));
     },
   };
 }

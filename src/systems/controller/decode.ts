@@ -18,8 +18,11 @@ export interface Dialect {
   readonly headers: (token: string) => Readonly<Record<string, string>>;
   readonly body: (change: MemberChange) => Readonly<Record<string, unknown>>;
   /** Throws SystemError `controller-unexpected`, also where the answer is about somebody else. */
-  readonly decode: (text: string, address: string) => Member;
+  readonly decode: (text: string, address: string) => Told;
 }
+
+/** A member as its controller tells it. */
+export type Told = Omit<Member, 'hasLeft'>;
 
 const time = z._default(z.nullable(z.number()), 0);
 const settings = z.object({
@@ -85,7 +88,7 @@ function memberOf(
   toldAddress: string,
   address: string,
   name: string | undefined,
-): Member {
+): Told {
   if (toldAddress.toLowerCase() !== address)
     throw new SystemError('controller-unexpected', 'its answer is about another member');
   return {

@@ -3,6 +3,8 @@
 /** This node as a member of one network. */
 export interface Member {
   readonly authorized: boolean;
+  /** The newest de-authorisation was this node's own (`mooring leave`), and nobody's decision. */
+  readonly hasLeft: boolean;
   /** Unix ms; 0: never. */
   readonly lastAuthorizedMs: number;
   /** Unix ms; 0: never. */

@@ -33,6 +33,20 @@ export const k3sTraces: Traces = {
   '/var/lib/rancher/k3s/agent': ['*.crt', '*.key', '*.kubeconfig', 'etc'],
 };
 
+/** All that an image must not hold: also mooring's own state, cloud-init's, and what the kubelet keeps of pods. */
+export const imageTraces: Traces = {
+  ...zerotierTraces,
+  ...k3sTraces,
+  '/var/lib/kubelet': ['pods', 'pki', 'cpu_manager_state', 'memory_manager_state'],
+  '/var/lib/mooring': ['*'],
+  '/run/mooring': ['memory.json', 'k3s-token', 'preseeded', 'zerotier-token.sha256'],
+  // As `cloud-init clean` does it: a seed stays.
+  '/var/lib/cloud': ['instance', 'instances', 'data', 'sem', 'handlers'],
+  '/var/log': ['cloud-init.log', 'cloud-init-output.log'],
+  '/var/lib/dbus': ['machine-id'],
+  '/var/lib/systemd': ['random-seed'],
+};
+
 /** Removes them below `root` and returns what was there. Throws SystemError `remove-failed` or `mounted`. */
 export async function forget(traces: Traces, root = ''): Promise<readonly string[]> {
   const mounts = await mountPoints();

@@ -146,6 +146,7 @@ describe('the client of a network’s controller', () => {
     await controller.look(networkId, address);
     const member = {
       authorized: true,
+      hasLeft: false,
       lastAuthorizedMs: 7,
       lastDeauthorizedMs: 6,
       name: 'edge-1',
@@ -157,6 +158,27 @@ describe('the client of a network’s controller', () => {
       server.seen.map(({ method, path }) => [method, path]),
       [['GET', `/network/${networkId}/member/${address}`]],
     );
+  });
+
+  test('tells the node’s own leaving from what somebody did later', bounded, async () => {
+    const leftFile = join(folder, 'left.json');
+    const controller = createController({
+      ...{ controller: 'central', tokenPath, leftFile, centralUrl: server.url },
+      ...{ now: () => nowMs, random: () => 0 },
+    });
+    const hasLeft = async (config: object) => {
+      server.behave(central(centralMember('edge-1', config)));
+      await controller.look(networkId, address);
+      const reading = controller.read().members[networkId];
+      return reading?.kind === 'known' && reading.member.hasLeft;
+    };
+    assert.equal(await hasLeft({ lastDeauthorizedTime: 6 }), false);
+    await writeFile(leftFile, JSON.stringify({ [networkId]: 6, other: 7 }));
+    assert.equal(await hasLeft({ lastDeauthorizedTime: 6 }), true);
+    assert.equal(await hasLeft({ lastDeauthorizedTime: 7 }), false);
+    assert.equal(await hasLeft({ lastDeauthorizedTime: 6, authorized: true }), false);
+    await writeFile(leftFile, 'garbage');
+    assert.equal(await hasLeft({ lastDeauthorizedTime: 6 }), false);
   });
 
   test('authorises at Central with name, description and addresses in one request', bounded, async () => {

@@ -52,6 +52,7 @@ export class ControllerModel implements Controller {
   private tell(): void {
     const member = {
       authorized: this.zerotier.authorized,
+      hasLeft: false,
       lastAuthorizedMs: this.lastAuthorizedMs,
       lastDeauthorizedMs: this.lastDeauthorizedMs,
       name: undefined,

@@ -32,6 +32,7 @@ function configWith(authorize: object = { controller: 'central', token }, networ
 function aMember(overrides: Partial<Member> = {}): Member {
   return {
     authorized: false,
+    hasLeft: false,
     lastAuthorizedMs: 0,
     lastDeauthorizedMs: 0,
     name: '',
@@ -168,6 +169,11 @@ describe('a person who shut the node out wins', () => {
       assert.match(finding.message, /40c95ab4df .*authorise it/);
     });
   }
+
+  test('but not by what the node itself did when it left', () => {
+    const reading = known({ hasLeft: true, lastAuthorizedMs: 1, lastDeauthorizedMs: 2 });
+    assert.equal(ask({ reading }).actions[0]?.do, 'controller.authorize');
+  });
 
   test('and one that lets it in again has nothing more to do', () => {
     const { actions, finding } = ask({ network: {}, memory: aMemory(), reading: known({ name: 'edge-1' }) });

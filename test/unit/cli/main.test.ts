@@ -29,7 +29,7 @@ describe('mooring as a program', () => {
     assert.deepEqual([code, stdout], [2, '']);
     assert.equal(
       stderr,
-      'mooring: there is no verb "dock"; there are run, status, check, plan, wait, version\n',
+      'mooring: there is no verb "dock"; there are run, status, check, plan, wait, leave, prepare-image, version\n',
     );
   });
 
