@@ -5,6 +5,7 @@
  * the configured controller and nowhere else, and appears in no error; redirects are not followed; a controller that asks for
  * quiet (429) is left alone by whoever heeds the reading. Certificates are judged by what this host trusts.
  */
+import { parseRetryAfter } from '../download/answer.ts';
 import { messageOf, SystemError } from '../error.ts';
 import { readFileBytes } from '../files/atomic.ts';
 import { loadJson } from '../files/json-file.ts';
@@ -85,7 +86,10 @@ export function createController(options: ControllerOptions): Controller {
     if (status === 401 || status === 403)
       throw new SystemError('controller-refused', `it refuses the token (status ${status})`);
     if (status === 429) {
-      const waitMs = Math.min(quietMs.most, retryAfterMs(answer.header('retry-after')) ?? quietMs.usual);
+      const waitMs = Math.min(
+        quietMs.most,
+        parseRetryAfter(answer.header('retry-after'), Date.now()) ?? quietMs.usual,
+      );
       // Spread, since it may have told many the same.
       quietUntilMs = now() + Math.round(waitMs * (1 + random() / 2));
       throw new SystemError('controller-busy', 'it is asked too often (status 429)');
@@ -139,15 +143,6 @@ export function createController(options: ControllerOptions): Controller {
       await note(networkId, spoken.decode(judge(answer), address));
     },
   };
-}
-
-/** Seconds, or a date (RFC 9110); undefined for anything else. */
-function retryAfterMs(header: string | undefined): number | undefined {
-  if (header === undefined) return undefined;
-  if (/^\d{1,9}$/.test(header)) return Number(header) * 1000;
-  if (!/^[A-Z][a-z]{2}, /.test(header)) return undefined;
-  const untilMs = Date.parse(header) - Date.now();
-  return Number.isNaN(untilMs) ? undefined : Math.max(0, untilMs);
 }
 
 /** What this host trusts; undefined, and so what Node.js brings along, where there is no such file. */

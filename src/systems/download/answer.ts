@@ -165,6 +165,8 @@ function refusal(status: number, host: string, retryAfter: string | undefined): 
 /** Seconds or an HTTP date (RFC 9110, 10.2.3), as ms from `nowMs` (Unix time) on, an hour at most; undefined where it is neither. */
 export function parseRetryAfter(value: string | undefined, nowMs: number): number | undefined {
   if (value === undefined) return undefined;
-  const waitMs = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - nowMs;
+  if (/^\d{1,9}$/.test(value)) return Math.min(Number(value) * 1000, maxRetryAfterMs);
+  // A date begins with the day's name; Date.parse takes numbers for years.
+  const waitMs = /^[A-Z]/i.test(value) ? Date.parse(value) - nowMs : Number.NaN;
   return Number.isNaN(waitMs) ? undefined : Math.min(Math.max(waitMs, 0), maxRetryAfterMs);
 }
