@@ -5,12 +5,11 @@
  * scheduling, so that nothing makes it wait), the end by resolved's journal line on the last of the three settings
  * (servers, domains, default route) that are wanted.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Bed } from '../bed/bed.ts';
-import { BedError, waitFor } from '../bed/process.ts';
+import { waitFor } from '../bed/process.ts';
 import { median, quantile, type Section } from './figures.ts';
+import { followJournal, followLink, type LinkChange } from './stamps.ts';
 
 /** Something seen inside the node: when, in µs of real time, and what. */
 interface Seen {
@@ -70,7 +69,7 @@ export async function measureDnsLatency(
   return { section, latenciesMs };
 }
 
-async function ifindexOf(bed: Bed, device: string): Promise<number> {
+export async function ifindexOf(bed: Bed, device: string): Promise<number> {
   return Number(await bed.node.run(['cat', `/sys/class/net/${device}/ifindex`]));
 }
 
@@ -81,28 +80,12 @@ async function otherIfindex(bed: Bed, device: string, former: number): Promise<n
 
 /** Collects what the kernel and resolved tell of the device. */
 function watchNode(bed: Bed, device: string) {
-  let links: (Seen & { readonly ifindex: number })[] = [];
+  let links: LinkChange[] = [];
   let changes: Seen[] = [];
-  const monitor = ['ip', '-tshort', '-o', 'monitor', 'link'];
-  const kernel = inside(bed, ['chrt', '-f', '10'], monitor, (line) => {
-    const [, stamp = '', ifindex = '', name = ''] =
-      /^\[([^\]]+)\](?!Deleted) ?(\d+): ([^:@]+)/.exec(line) ?? [];
-    if (name === device)
-      links.push({ atUs: microseconds(`${stamp}Z`), what: name, ifindex: Number(ifindex) });
+  const kernel = followLink(bed, device, (change) => links.push(change));
+  const resolved = followJournal(bed, 'systemd-resolved.service', (atUs, what) => {
+    if (what.startsWith(`${device}: Bus client set`)) changes.push({ atUs, what });
   });
-  const follow = ['journalctl', '-f', '-n', '0', '-u', 'systemd-resolved.service', '-o', 'json'];
-  const resolved = inside(
-    bed,
-    [],
-    [...follow, '--output-fields=MESSAGE,_SOURCE_REALTIME_TIMESTAMP'],
-    (line) => {
-      const entry: unknown = JSON.parse(line);
-      if (typeof entry !== 'object' || entry === null) return;
-      const what = String(Reflect.get(entry, 'MESSAGE'));
-      if (!what.startsWith(`${device}: Bus client set`)) return;
-      changes.push({ atUs: Number(Reflect.get(entry, '_SOURCE_REALTIME_TIMESTAMP')), what });
-    },
-  );
   return {
     forget() {
       links = [];
@@ -121,28 +104,4 @@ function watchNode(bed: Bed, device: string) {
       for (const child of [kernel, resolved]) child.kill();
     },
   };
-}
-
-/** `2026-01-02T03:04:05.123456Z` in µs since the epoch. */
-function microseconds(stamp: string): number {
-  const [whole = '', fraction = '0Z'] = stamp.split('.');
-  const seconds = Date.parse(`${whole}Z`) / 1000;
-  if (!Number.isFinite(seconds)) throw new BedError(`"${stamp}" is no time stamp`);
-  return seconds * 1_000_000 + Number(fraction.replace('Z', '').padEnd(6, '0'));
-}
-
-/** Starts a program in the node, the host's `prefix` before it, and hands over its lines. It ends with the node at the latest. */
-function inside(
-  bed: Bed,
-  prefix: readonly string[],
-  command: readonly string[],
-  onLine: (line: string) => void,
-): ChildProcess {
-  const [program = '', ...args] = [...prefix, ...bed.node.enterCommand(), ...command];
-  const child = spawn(program, args, {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, TZ: 'UTC' },
-  });
-  createInterface({ input: child.stdout }).on('line', onLine);
-  return child;
 }

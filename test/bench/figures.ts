@@ -34,6 +34,15 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
+/** Least squares: by how much `ys` grow per unit of `xs`; 0 where there is only one x. */
+export function slopeOf(xs: readonly number[], ys: readonly number[]): number {
+  const mean = (values: readonly number[]) => values.reduce((sum, one) => sum + one, 0) / values.length;
+  const [meanX, meanY] = [mean(xs), mean(ys)];
+  const over = xs.reduce((sum, x, index) => sum + (x - meanX) * ((ys[index] ?? 0) - meanY), 0);
+  const under = xs.reduce((sum, x) => sum + (x - meanX) ** 2, 0);
+  return under === 0 ? 0 : over / under;
+}
+
 /** Short, with as many digits as say something. */
 export function shown(value: number): string {
   const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : Math.abs(value) >= 1 ? 2 : 3;

@@ -4,7 +4,7 @@
  * measured: no figure is too slow to pass.
  *   MINUTES=5    how long mooring is left alone before its memory is read
  *   TRIALS=50    how often the device gets a new ifindex
- *   PARTS=…      only some of start,idle,pass,dns
+ *   PARTS=…      only some of start,idle,pass,dns,restart
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,6 +16,7 @@ import { ratioOf, renderTable, type Section } from './figures.ts';
 import { measureIdle } from './idle.ts';
 import { measurePasses } from './passes.ts';
 import { measureReadiness } from './readiness.ts';
+import { measureRestartLatency } from './restart-latency.ts';
 
 const resultsFile = join(import.meta.dirname, '../../build/results/bench.json');
 const tell = (line: string) => process.stdout.write(`${line}\n`);
@@ -30,7 +31,7 @@ function setting(name: string, otherwise: number): number {
 async function main(): Promise<void> {
   const mooredMs = setting('MINUTES', 5) * 60_000;
   const trials = Math.round(setting('TRIALS', 50));
-  const parts = (process.env['PARTS'] ?? 'start,idle,pass,dns').split(',');
+  const parts = (process.env['PARTS'] ?? 'start,idle,pass,dns,restart').split(',');
   const bed = await Bed.start({ imds: true, tell });
   const sections: Section[] = [];
   let latenciesMs: readonly number[] = [];
@@ -61,6 +62,11 @@ async function main(): Promise<void> {
       const measured = await measureDnsLatency(bed, device, trials, tell);
       sections.push(measured.section);
       latenciesMs = measured.latenciesMs;
+    }
+    if (parts.includes('restart')) {
+      const restarts = Math.max(3, Math.round(trials / 2));
+      tell(`- ${restarts} restarts of k3s`);
+      sections.push(await measureRestartLatency(bed, device, restarts));
     }
   } catch (error) {
     tell(await bed.report());

@@ -72,13 +72,19 @@ export function createBus(options: BusOptions): Bus {
     if (connections > 1 || tries > 0) wake('dbus reconnected');
   }
 
+  /** The longest pause before the next try. */
+  function ceilingMs(): number {
+    return Math.min(maxDelayMs, firstDelayMs * 2 ** Math.min(tries, 20));
+  }
+
   function ended(reason: string): void {
     const wasConnected = connected;
     connected = false;
     connection = undefined;
     lastReason = reason;
-    if (wasConnected && performance.now() - openedAtMs >= maxDelayMs) tries = 0;
-    const delayMs = random() * Math.min(maxDelayMs, firstDelayMs * 2 ** Math.min(tries, 20));
+    // A connection that lasted longer than the pause before it shows that the bus is well again.
+    if (wasConnected && performance.now() - openedAtMs >= ceilingMs()) tries = 0;
+    const delayMs = random() * ceilingMs();
     tries += 1;
     if (!complained) log('warning', `No D-Bus connection (${address}): ${reason}. Trying again.`);
     complained = true;

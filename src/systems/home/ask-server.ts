@@ -53,7 +53,7 @@ export function createAskServer(options: ServerOptions): AskServer {
       lookingUp = undefined;
     });
     try {
-      return await Promise.race([lookingUp, rejectionOf(signal)]);
+      return await unlessAborted(lookingUp, signal);
     } catch (error) {
       const isUnknown = codeOf(error) === 'ENOTFOUND';
       const silent = signal.aborted ? 'its name was not looked up in time' : 'its name cannot be looked up';
@@ -103,9 +103,12 @@ export function createAskServer(options: ServerOptions): AskServer {
 
   return async (ending) => {
     const deadline = new AbortController();
-    const timer = setTimeout(() => deadline.abort(), options.deadlineMs);
+    const giveUp = () => deadline.abort();
+    const timer = setTimeout(giveUp, options.deadlineMs);
+    ending.addEventListener('abort', giveUp, { once: true });
+    if (ending.aborted) giveUp();
     try {
-      return await ask(AbortSignal.any([ending, deadline.signal]));
+      return await ask(deadline.signal);
     } catch (error) {
       if (!(error instanceof ProbeError)) throw error;
       const { stage, heard, message } = error;
@@ -113,17 +116,22 @@ export function createAskServer(options: ServerOptions): AskServer {
       return { kind: 'unreachable', stage, heard, error: words };
     } finally {
       clearTimeout(timer);
+      ending.removeEventListener('abort', giveUp);
     }
   };
 }
 
-/** Rejects once `signal` is aborted. */
-function rejectionOf(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const fail = () => reject(new Error('no answer in time'));
-    if (signal.aborted) fail();
-    signal.addEventListener('abort', fail, { once: true });
-  });
+/** What `work` comes to, or an error once `signal` is aborted. Leaves nothing behind on the signal. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const fail = () => reject(new Error('no answer in time'));
+  signal.addEventListener('abort', fail, { once: true });
+  if (signal.aborted) fail();
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', fail);
+  }
 }
 
 type WantedHash =

@@ -79,7 +79,7 @@ export function createHomeProbe(options: HomeProbeOptions): HomeWatch {
   const ending = new AbortController();
   let reading = nothing;
   let aim: ProbeAim = { pace: 'off', path: '', dnsServers: [], firstWithinMs: 0 };
-  /** Aborted when the aim changes, so that the pause is reckoned anew. */
+  /** Aborted when the aim changes, so that the pause is reckoned anew, and at the end. */
   let turned = new AbortController();
   let isNew = true;
   let doubts = 0;
@@ -128,7 +128,7 @@ export function createHomeProbe(options: HomeProbeOptions): HomeWatch {
   async function keepAsking(): Promise<void> {
     while (!ending.signal.aborted) {
       turned = new AbortController();
-      const signal = AbortSignal.any([ending.signal, turned.signal]);
+      const { signal } = turned;
       await sleep(Math.min(longMs, pauseMs()), undefined, { ref: false, signal }).catch(() => undefined);
       if (signal.aborted) continue;
       try {
@@ -160,6 +160,7 @@ export function createHomeProbe(options: HomeProbeOptions): HomeWatch {
     },
     async close() {
       ending.abort();
+      turned.abort();
       await asking;
     },
   };

@@ -1,7 +1,7 @@
 """The fault port: makes this node misbehave on purpose. Bound to loopback, and only where standin.json asks for it.
 
     POST / {"api": "hang"|"garbage"|"401"|"reset"|"slow"|"", "seconds": N, "delaySeconds": D}
-    POST / {"cut": "all"|"data"|"", "seconds": N}    POST / {"dropTap": "<nwid>"}    POST / {"speed": F}
+    POST / {"cut": "all"|"data"|"", "seconds": N}    POST / {"dropTap"|"renewTap": "<nwid>"}    POST / {"speed": F}
     GET /  tells what is in force. `seconds` is real time; without it a fault lasts until it is taken back.
 """
 
@@ -72,6 +72,9 @@ class Faults:
         network = self._node.networks.get(body.get("dropTap"))
         if network is not None and network.tap is not None:
             network.tap.close()
+        network = self._node.networks.get(body.get("renewTap"))
+        if network is not None:
+            network.renew()
 
     def _set_api(self, fault):
         self._api = fault

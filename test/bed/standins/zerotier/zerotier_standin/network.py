@@ -59,6 +59,13 @@ class Network:
         self.tap = Tap(self._loop, self.number, self.mac, pinned, lambda frame: self._on_frame(self, frame))
         self.sync()
 
+    def renew(self):
+        """Makes the interface anew, under another ifindex, as a restart does."""
+        if self.tap is not None:
+            self.tap.close()
+        self._applied = []
+        self.open()
+
     def close(self, forget):
         self._loop.cancel(self.next_poll)
         if self.tap is not None:
