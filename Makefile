@@ -5,9 +5,10 @@
 #   KEEP=1      leaves the demo's node up
 #   SEED=…, COUNT=…  for make sim: the first schedule, and how many
 #   SEED=…, MINUTES=…, COUNT=…  for make chaos: which faults, for how long (10), or how many: see docs/testing.md
+#   COUNT=2000, RESTARTS=200, ROUNDS=25  for make soak: new interfaces, new D-Bus daemons, and looks: see docs/testing.md
 #   NODES=10000, OUTAGE=10m, SEED=1, STARTING=5  for make fleet: nodes, how long home is away, the seed, the percentage that boots then
 #   TESTS='…'   only these test files, for unit, contract, simulation and bed
-#   MINUTES=1   how long the bench leaves mooring alone (5), TRIALS=50 and PARTS=start,idle,pass,dns: see docs/benchmarks.md
+#   MINUTES=1   how long the bench leaves mooring alone (5), TRIALS=50 and PARTS=start,idle,pass,dns,restart: see docs/benchmarks.md
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -18,7 +19,7 @@ NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 # The caller's settings for other programs.
 unexport NODE_OPTIONS
-export KEEP TESTS SEED COUNT NODES OUTAGE STARTING
+export KEEP TESTS SEED COUNT RESTARTS ROUNDS NODES OUTAGE STARTING
 
 version_flag := $(if $(VERSION),--version $(VERSION))
 arch_flag := $(if $(ARCH),--arch $(ARCH))
@@ -66,6 +67,10 @@ bench: need-root deb ## memory, CPU time and reaction times, against the bare ru
 .PHONY: chaos
 chaos: need-root deb ## random faults on a real node, and how long until it is moored again (MINUTES=…, COUNT=…, SEED=…)
 	$(NODE) test/bed/chaos.ts
+
+.PHONY: soak
+soak: need-root deb ## thousands of new interfaces and hundreds of new D-Bus daemons, and what mooring keeps of them (COUNT=…, RESTARTS=…)
+	$(NODE) test/bed/soak.ts
 
 .PHONY: bundle
 bundle: deps ## build/lib: what goes to /usr/lib/mooring
