@@ -1,8 +1,11 @@
 /**
- * A node with nobody at a console: it authorises itself, respects whoever shuts it out, leaves, and comes back. One booted node;
- * the tests follow each other.
+ * A node with nobody at a console: it authorises itself, respects whoever shuts it out, leaves, comes back, and its
+ * disk's copies are nodes of their own. One booted node; the tests follow each other.
  */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { metric, waitForReason } from './ask.ts';
 import { Bed } from './bed.ts';
@@ -72,6 +75,79 @@ describe('a node that nobody authorises by hand', () => {
     const nodes = JSON.stringify(await bed.home.k3sNodes());
     assert.match(nodes, /"node1"/);
   });
+
+  describe('whose disk is copied', () => {
+    const seen = new Set<string>();
+
+    before(async () => {
+      seen.add(await identity());
+    });
+
+    test('is another node on another instance, before it joins anything', async () => {
+      await bed.node.powerOff();
+      await bootAs('copy-1', 'node2');
+      const fresh = await identity();
+      assert.ok(!seen.has(fresh), `${fresh} is the original's`);
+      seen.add(fresh);
+      const told = await bed.node.journal({ unit: 'mooring-zerotier-preseed.service' });
+      assert.match(told, /this disk is a copy, on another instance \(copy-1\)/);
+      await isKnownAs('node2');
+    });
+
+    test('is left alone by prepare-image while it is in use, unless that is forced', async () => {
+      const refused = await bed.node.tryRun(['mooring', 'prepare-image']);
+      assert.equal(refused.exitCode, 1);
+      assert.match(refused.stderr, /in use \(mooring\.service/);
+      const told = await bed.node.run(['mooring', 'prepare-image', '--force'], { timeoutMs: 60_000 });
+      assert.match(told, /A secret stays in the image: \/etc\/mooring\/zerotier-api-token/);
+      await bed.node.powerOff();
+      for (const path of [
+        'var/lib/zerotier-one/identity.secret',
+        'var/lib/zerotier-one/authtoken.secret',
+        'var/lib/zerotier-one/networks.d',
+        'etc/rancher/node/password',
+        'var/lib/mooring/instance.json',
+        'var/lib/mooring/last-good.json',
+        'var/lib/cloud/data',
+      ])
+        assert.equal(existsSync(join(bed.node.rootDir, path)), false, path);
+      assert.equal(await readFile(join(bed.node.rootDir, 'etc/machine-id'), 'utf8'), '');
+      for (const path of ['var/lib/zerotier-one/local.conf', 'etc/mooring/config.yaml', 'usr/local/bin/k3s'])
+        assert.equal(existsSync(join(bed.node.rootDir, path)), true, path);
+    });
+
+    test('comes up from the prepared image as yet another', async () => {
+      await bootAs('copy-2', 'node3');
+      const fresh = await identity();
+      assert.ok(!seen.has(fresh), `${fresh} was there before`);
+      await isKnownAs('node3');
+      const members = await bed.home.zerotier.members();
+      assert.deepEqual(
+        members.map(({ address, authorized }) => `${address} ${authorized}`).sort(),
+        [...seen, fresh].map((address) => `${address} true`).sort(),
+      );
+    });
+  });
+
+  async function identity(): Promise<string> {
+    return (await bed.node.run(['cat', '/var/lib/zerotier-one/identity.public'])).slice(0, 10);
+  }
+
+  /** The disk in another instance of the cloud, which has nothing more to say than its name. */
+  async function bootAs(instanceId: string, hostname: string): Promise<void> {
+    const seed = '/var/lib/cloud/seed/nocloud';
+    await bed.node.prepareFile(
+      `${seed}/meta-data`,
+      `instance-id: ${instanceId}\nlocal-hostname: ${hostname}\n`,
+    );
+    await bed.node.prepareFile(`${seed}/user-data`, '#cloud-config\n{}\n');
+    await bed.node.boot();
+    await bed.waitForReady();
+  }
+
+  async function isKnownAs(hostname: string): Promise<void> {
+    assert.match(JSON.stringify(await bed.home.k3sNodes()), new RegExp(`"${hostname}"`));
+  }
 
   /** Nothing of mooring's is in force. */
   async function isGone(): Promise<void> {
