@@ -11,20 +11,26 @@ import { ingressUnit, k3sUnit } from '../agent/world.ts';
 import type { Config } from '../config/schema.ts';
 import { secretPath } from '../config/secrets.ts';
 import { systemNow } from '../systems/clock.ts';
+import { createDrain, type Drain } from '../systems/cluster/drain.ts';
 import { createController } from '../systems/controller/controller.ts';
 import { messageOf, SystemError } from '../systems/error.ts';
 import { loadJson, saveJson } from '../systems/files/json-file.ts';
 import { removeFile } from '../systems/files/remove.ts';
-import { systemctl } from '../systems/systemd/systemctl.ts';
+import { isActive, systemctl } from '../systems/systemd/systemctl.ts';
 import type { ZeroTierReading } from '../systems/zerotier/types.ts';
 import { createZeroTier, type ZeroTierClient } from '../systems/zerotier/zerotier.ts';
 import { type CliContext, exitCode } from './context.ts';
+import { drainNode } from './drain-node.ts';
 import { loadConfig } from './load-config.ts';
 import { paths } from './paths.ts';
 import { revertDns } from './revert-dns.ts';
 
 /** nginx gives open connections 15 s (its unit's TimeoutStopSec=), k3s' agent ends within a few. */
 const stopDeadlineMs = 120_000;
+/** For one question to the Kubernetes API. */
+const apiDeadlineMs = 10_000;
+/** Pods have half a minute to end, most of them; disruption budgets take their time. */
+const drainTimeoutMs = 300_000;
 
 export async function leave(context: CliContext): Promise<number> {
   if (process.getuid?.() !== 0) {
@@ -57,11 +63,23 @@ async function leaveWith(context: CliContext, config: Config, zerotier: ZeroTier
     }
   };
   const forPerson: string[] = [];
-  const nodeName = await nodeNameOf(config);
+  const kubelet = createDrain({
+    kubeconfig: `${config.k3s.config['data-dir'] ?? '/var/lib/rancher/k3s'}/agent/kubelet.kubeconfig`,
+    deadlineMs: apiDeadlineMs,
+  });
+  const nodeName = await kubelet.nodeName().catch(() => nodeNameOf(config));
 
   await step('mooring.service', () => off('mooring.service'));
   // Without the daemon stopped, the rest would be put back.
   if (!isFine) return exitCode.notFine;
+  if (context.flags['drain'] === true)
+    await step('pods', () => drained(kubelet, (line) => context.print(`pods: ${line}`)));
+  if (!isFine) {
+    context.complain(
+      'mooring leave: nothing else is taken back while pods could not be moved. Mend that and run it again, or leave without --drain; systemctl enable --now mooring takes it back',
+    );
+    return exitCode.notFine;
+  }
   await step(ingressUnit, () => off(ingressUnit));
   await step(k3sUnit, async () => {
     await systemctl(['stop', k3sUnit], stopDeadlineMs);
@@ -85,6 +103,13 @@ async function leaveWith(context: CliContext, config: Config, zerotier: ZeroTier
   });
   tellTheRest(context, nodeName, forPerson);
   return isFine ? exitCode.fine : exitCode.notFine;
+}
+
+/** New pods are kept off and those that can live elsewhere are moved. Without a running agent there is nothing to move. */
+async function drained(kubelet: Drain, tell: (line: string) => void): Promise<string> {
+  if (!(await isActive(k3sUnit))) return `nothing to drain, ${k3sUnit} does not run`;
+  const count = await drainNode(kubelet, { timeoutMs: drainTimeoutMs, tell });
+  return `the node is cordoned, ${count} evicted`;
 }
 
 /** Stopped, and not started by the next boot. */

@@ -15,7 +15,7 @@ import { codeOf, messageOf, SystemError } from './error.ts';
 
 /** One question. */
 export interface HttpQuestion {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** Absolute. */
   readonly url: string;
   readonly headers?: Readonly<Record<string, string>>;
