@@ -208,7 +208,7 @@ for (const [mode, { facts, dmi, refusal, tells, hostile }] of clouds) {
 
     test('gives the tags with the wanted prefix, and says where it cannot', bounded, async (context) => {
       const tags = { 'mooring-label-tier': 'edge', 'mooring-taint-dedicated': 'web:NoSchedule', Name: 'x' };
-      const rig = await createRig(context, serving(createMetadataService(mode, { tags })));
+      const rig = await createRig(context, serving(createMetadataService(mode, { tags, showsTags: true })));
       const cloud = await rig.start({ mode, calmMs: 60_000, tagPrefix: 'mooring-' });
       await rig.wakes.next();
       const reading = cloud.read();

@@ -14,7 +14,7 @@ import {
 
 const mac = 'network/interfaces/macs/02:00:00:00:00:02';
 
-function factsOf({ publicIpv4, publicIpv6, tags }: Instance): ReadonlyMap<string, string> {
+function factsOf({ publicIpv4, publicIpv6, tags, showsTags, role }: Instance): ReadonlyMap<string, string> {
   const facts: Record<string, string | undefined> = {
     'instance-id': 'i-0123456789abcdef0',
     'instance-type': 't3.small',
@@ -25,11 +25,30 @@ function factsOf({ publicIpv4, publicIpv6, tags }: Instance): ReadonlyMap<string
     'placement/availability-zone': 'eu-central-1a',
     mac: '02:00:00:00:00:02',
     [`${mac}/public-ipv4s`]: publicIpv4,
-    ...Object.fromEntries(Object.entries(tags ?? {}).map(([key, value]) => [`tags/instance/${key}`, value])),
+    'iam/security-credentials/edge-role': role === undefined ? undefined : credentials(role),
+    ...Object.fromEntries(
+      Object.entries(showsTags === true ? (tags ?? {}) : {}).map(([key, value]) => [
+        `tags/instance/${key}`,
+        value,
+      ]),
+    ),
   };
   return new Map(
     Object.entries(facts).flatMap(([path, value]) => (value === undefined ? [] : [[path, value]])),
   );
+}
+
+/** As the role's credentials stand in the metadata. */
+function credentials({ accessKeyId, secretKey, token }: NonNullable<Instance['role']>): string {
+  return JSON.stringify({
+    Code: 'Success',
+    Type: 'AWS-HMAC',
+    LastUpdated: '2026-01-01T00:00:00Z',
+    AccessKeyId: accessKeyId,
+    SecretAccessKey: secretKey,
+    Token: token,
+    Expiration: '2099-01-01T00:00:00Z',
+  });
 }
 
 export function createAws(changes: Changes): MetadataService {

@@ -32,10 +32,15 @@ export interface Instance {
   /** The cloud's default instance has one of each that it can have. */
   readonly publicIpv4?: string | undefined;
   readonly publicIpv6?: string | undefined;
-  /** AWS: shown only where the instance has tags in its metadata. */
   readonly tags?: Readonly<Record<string, string>> | undefined;
   /** AWS: a session token is good for so many more questions only. */
   readonly sessionQuestions?: number | undefined;
+  /** AWS: the instance has a role, with these credentials. */
+  readonly role?:
+    | { readonly accessKeyId: string; readonly secretKey: string; readonly token: string }
+    | undefined;
+  /** AWS: tags are shown in the metadata. */
+  readonly showsTags?: boolean | undefined;
   /** Azure: the newest API version that the service knows. */
   readonly newestVersion?: string | undefined;
   /** Azure: the public address is the load balancer's. */
