@@ -50,10 +50,10 @@ export function cloudFinding(wanted: Config['node'], reading: CloudReading): Fin
       if (skipped.length > 0)
         return isTrue('TagsSkipped', `${what}; tags that are no labels or taints: ${skipped.join('; ')}`);
       // Where the cloud does not tell, it is not that there is none.
-      if (provider === 'oracle' && wanted.externalIp === 'auto' && externalIps('auto', reading).length === 0)
+      if (provider === 'oracle' && wanted.externalIp === 'auto' && reading.facts.publicIpv4 === undefined)
         return isTrue(
           'NoPublicAddress',
-          `${what}; Oracle's metadata does not tell the public address: set node.externalIp if the node has one`,
+          `${what}; Oracle's metadata does not tell the public IPv4 address: set node.externalIp if the node has one`,
         );
       return isTrue('Known', what);
     }

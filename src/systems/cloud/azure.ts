@@ -19,6 +19,8 @@ import { documentBytes } from './questions.ts';
 
 /** The newest whose fields are known here, and one that every region and Azure Stack have had for years. */
 const apiVersions = ['2023-07-01', '2021-02-01'] as const;
+/** The first that has it, and the one of its documentation. */
+const loadBalancerVersion = '2020-10-01';
 const headers = { Metadata: 'true' } as const;
 
 /** Asks Azure. */
@@ -26,10 +28,12 @@ export function createAzure({ questions, baseUrls, tagPrefix }: ProviderOptions)
   const base = `${baseUrls[0] ?? ''}/metadata`;
   let version: string = apiVersions[0];
 
-  const urlOf = (path: string) => `${base}/${path}?api-version=${version}`;
-
   async function instance(): Promise<unknown> {
-    const probe = await questions.ask({ url: urlOf('instance'), headers, maxBytes: documentBytes });
+    const probe = await questions.ask({
+      url: `${base}/instance?api-version=${version}`,
+      headers,
+      maxBytes: documentBytes,
+    });
     if (probe.status === 400 && version === apiVersions[0]) {
       version = apiVersions[1];
       return instance();
@@ -44,7 +48,11 @@ export function createAzure({ questions, baseUrls, tagPrefix }: ProviderOptions)
 
   /** The frontend addresses that lead to this instance; none where no load balancer does (404) or it is of the Basic SKU. */
   async function frontends(): Promise<readonly string[]> {
-    const told = await questions.text({ url: urlOf('loadbalancer'), headers, maxBytes: documentBytes });
+    const told = await questions.text({
+      url: `${base}/loadbalancer?api-version=${loadBalancerVersion}`,
+      headers,
+      maxBytes: documentBytes,
+    });
     if (told === undefined) return [];
     try {
       return digList(JSON.parse(told), 'loadbalancer', 'publicIpAddresses').flatMap((entry) => {

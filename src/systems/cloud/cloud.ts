@@ -16,6 +16,9 @@ import type { Provider, Told } from './provider.ts';
 import { createProvider } from './providers.ts';
 import type { Cloud, CloudFacts, CloudName, CloudReading } from './types.ts';
 
+/** Until the next question where everything but the tags was told. */
+const tagsRetryMs = 120_000;
+
 /** Where to look and whom to tell. */
 export interface CloudOptions {
   /** `auto` asks the firmware which cloud it is; a name asks that one without it; `none` asks nobody. */
@@ -180,7 +183,9 @@ export function createCloud(options: CloudOptions): CloudWatch {
     let failures = 0;
     while (!ending.signal.aborted) {
       failures = (await askOnce(name, provider)) ? 0 : failures + 1;
-      const delayMs = failures === 0 ? calmMs : Math.min(calmMs, retryMs * 2 ** (failures - 1));
+      const untilAnsweredMs = failures === 0 ? tagsRetryMs : retryMs * 2 ** (failures - 1);
+      const isWhole = failures === 0 && lastTagsError === undefined;
+      const delayMs = isWhole ? calmMs : Math.min(calmMs, untilAnsweredMs);
       // Full jitter over the upper half, so that a fleet booted at once spreads out.
       const jitteredMs = delayMs * (0.5 + random() / 2);
       await (failures === 0 ? rest(provider, jitteredMs) : pause(jitteredMs));

@@ -79,4 +79,4 @@ export function digList(document: unknown, ...path: readonly (string | number)[]
 }
 
 /** Whether an IPv6 address may be reached from the internet (2000::/3): not link-local, not unique-local. */
-export const isGlobalIpv6 = (text: string): boolean => /^[23][0-9a-f]{0,3}:/i.test(text);
+export const isGlobalIpv6 = (text: string): boolean => /^[23][0-9a-f]{3}:/i.test(text);

@@ -110,7 +110,7 @@ describe('the k3s config of a node at a cloud', () => {
   });
 
   test('on Oracle says that the public address has to be written down, until it is', () => {
-    const oracle = known({ provider: 'oracle' });
+    const oracle = known({ provider: 'oracle', publicIpv6: '2603:c020::17' });
     assert.equal(look(oracle, {}).condition?.reason, 'NoPublicAddress');
     assert.equal(look(oracle, { externalIp: '198.51.100.7' }).condition?.reason, 'Known');
     assert.match(look(oracle, { externalIp: '198.51.100.7' }).text, /198\.51\.100\.7/);
