@@ -6,7 +6,10 @@
 import { existsSync } from 'node:fs';
 import { copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { MetadataCloud } from '../support/metadata/clouds.ts';
+import type { Changes } from '../support/metadata/service.ts';
 import { Client } from './client.ts';
+import { BedCloud, setFirmware } from './cloud.ts';
 import { authorizingItself, type ExampleValues, renderExample } from './example.ts';
 import { Home } from './home.ts';
 import { type End, Network } from './network.ts';
@@ -29,8 +32,8 @@ export interface BedOptions {
   readonly deb?: string;
   /** `node1` unless told. */
   readonly hostname?: string;
-  /** An AWS-like metadata service at 169.254.169.254, reached from the node. An object replaces facts; null takes one away. */
-  readonly imds?: boolean | Readonly<Record<string, string | null>>;
+  /** The cloud that the node is at: its metadata service at 169.254.169.254, and its firmware as mooring reads it. */
+  readonly cloud?: MetadataCloud;
   /**
    * Divides the waits of ZeroTier's protocol on the node, such as the minute until a member notices that it was refused.
    * Only the stand-in can be hurried: deadlines must suit the real one all the same.
@@ -48,6 +51,8 @@ export class Bed {
   readonly node: BedNode;
   readonly home: Home;
   readonly client: Client;
+  /** The metadata service that the node finds; not started unless told. */
+  readonly cloud: BedCloud;
   /** What the node's user data was made from. */
   readonly values: ExampleValues;
   readonly #run: Run;
@@ -57,6 +62,7 @@ export class Bed {
     this.node = node;
     this.home = home;
     this.client = new Client(run, network.netns('client'));
+    this.cloud = new BedCloud(run, network.netns('client'));
     this.values = values;
     this.#run = run;
     this.#network = network;
@@ -85,7 +91,7 @@ export class Bed {
         );
       }
       const bed = new Bed(run, network, home, node, values);
-      if (options.imds !== undefined && options.imds !== false) await bed.startImds(options.imds);
+      if (options.cloud !== undefined) await bed.moveTo(options.cloud);
       if (options.boot !== false) await node.boot();
       return bed;
     } catch (error) {
@@ -241,28 +247,11 @@ export class Bed {
     return told.join('\n');
   }
 
-  /** Starts the metadata service of `BedOptions.imds`. */
-  async startImds(facts: boolean | Readonly<Record<string, string | null>> = true): Promise<void> {
-    // Not in the node's own namespace, where it would hold port 80 against the ingress. The node has a route there.
-    const netns = this.#network.netns('client');
-    const place = { netns, part: 'imds' };
-    await this.#run.run(['ip', 'addr', 'add', '169.254.169.254/32', 'dev', 'lo'], place);
-    const program = join(import.meta.dirname, 'standins/imds/imds.ts');
-    const changes = typeof facts === 'boolean' ? '{}' : JSON.stringify(facts);
-    const imds = this.#run.start('imds', [process.execPath, program, '169.254.169.254', changes], place);
-    const token = 'http://169.254.169.254/latest/api/token';
-    const ask = ['curl', '-sSf', '-X', 'PUT', '-H', 'x-aws-ec2-metadata-token-ttl-seconds: 60', token];
-    await waitFor('the metadata service', async () => (await this.#run.run(ask, place)) !== '', {
-      timeoutMs: 10_000,
-      context: () => imds.log(),
-    });
-  }
-
-  /** Takes the metadata service away: nobody answers at its address any more. */
-  async stopImds(): Promise<void> {
-    const place = { netns: this.#network.netns('client'), part: 'setup' };
-    await this.#run.run(['ip', 'addr', 'del', '169.254.169.254/32', 'dev', 'lo'], place);
-    this.#run.killPart('imds');
+  /** Makes the node, which is off, one of this cloud. */
+  async moveTo(cloud: MetadataCloud, changes: Changes = {}): Promise<void> {
+    await this.cloud.stop();
+    await setFirmware(this.node, cloud);
+    await this.cloud.start(cloud, changes);
   }
 }
 

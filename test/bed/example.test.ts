@@ -9,7 +9,7 @@ describe('a node booted by the bed', () => {
   let bed: Bed;
 
   before(async () => {
-    bed = await Bed.start({ userData: false, imds: true });
+    bed = await Bed.start({ userData: false, cloud: 'aws' });
   });
   after(async () => {
     await bed?.stop();

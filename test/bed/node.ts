@@ -50,11 +50,18 @@ export class BedNode {
     for (const folder of ['upper', 'work', 'root']) await mkdir(join(scratch, folder));
     const layers = `lowerdir=${base.rootDir},upperdir=${scratch}/upper,workdir=${scratch}/work`;
     await run.run(['mount', '-t', 'overlay', '-o', layers, 'mooring-bed', node.rootDir], place);
-    const seedDir = join(node.rootDir, 'var/lib/cloud/seed/nocloud');
-    await mkdir(seedDir, { recursive: true });
-    await writeFile(join(seedDir, 'meta-data'), `instance-id: ${run.id}\nlocal-hostname: ${seed.hostname}\n`);
-    await writeFile(join(seedDir, 'user-data'), seed.userData ?? '#cloud-config\n{}\n', { mode: 0o600 });
+    await node.seed(run.id, seed);
     return node;
+  }
+
+  /** What cloud-init finds by NoCloud. With an id that it has not met before, its next run is a first boot's. */
+  async seed(instanceId: string, { hostname, userData }: Seed): Promise<void> {
+    const folder = '/var/lib/cloud/seed/nocloud';
+    await this.prepareFile(
+      `${folder}/meta-data`,
+      `instance-id: ${instanceId}\nlocal-hostname: ${hostname}\n`,
+    );
+    await this.prepareFile(`${folder}/user-data`, userData ?? '#cloud-config\n{}\n', 0o600);
   }
 
   /** Writes a file into the root of a node that is not running. */

@@ -11,8 +11,7 @@ import { homeNetwork } from './zerotier.ts';
 
 const k3sConfig = '/etc/rancher/k3s/config.yaml.d/50-mooring.yaml';
 /** The server by its address: without resolved nobody could find its name. */
-const dropIn = `node: {cloud: aws}
-k3s: {server: "https://${homeNetwork.home}:6443", restart: {settle: 1s}}
+const dropIn = `k3s: {server: "https://${homeNetwork.home}:6443", restart: {settle: 1s}}
 `;
 /** Sorts before mooring's own file, so that networkd takes the link, and leaves to ZeroTier what ZeroTier sets. */
 const adminsNetwork = `[Match]
@@ -30,7 +29,7 @@ describe('on AWS, with networkd in charge of the link', () => {
   let device = '';
 
   before(async () => {
-    bed = await Bed.start({ boot: false, imds: true });
+    bed = await Bed.start({ boot: false, cloud: 'aws' });
     await bed.node.prepareFile('/etc/mooring/config.d/50-test.yaml', dropIn);
     await bed.node.prepareFile('/etc/systemd/network/00-admin.network', adminsNetwork);
     await bed.node.boot();
@@ -51,6 +50,7 @@ describe('on AWS, with networkd in charge of the link', () => {
     assert.match(config, /"topology\.kubernetes\.io\/region=eu-central-1"/);
     assert.match(config, /"topology\.kubernetes\.io\/zone=eu-central-1a"/);
     assert.match(config, /"node\.kubernetes\.io\/instance-type=t3\.small"/);
+    assert.match(config, /"provider-id=aws:\/\/\/eu-central-1a\/i-0123456789abcdef0"/);
     assert.match(JSON.stringify(await bed.home.k3sNodes()), /"externalIPs": ?\["203\.0\.113\.17"\]/);
     assert.deepEqual(await k3sStarts(bed), { start: 1 });
     assert.match(await bed.node.run(['mooring', 'status']), /^cloud .*eu-central-1a/m);
@@ -142,7 +142,7 @@ describe('on AWS, with networkd in charge of the link', () => {
   });
 
   test('booted while the cloud tells nothing, it moors all the same', async () => {
-    await bed.stopImds();
+    await bed.cloud.stop();
     await bed.node.run(['rm', '/var/lib/mooring/cloud.json']);
     await bed.node.reboot();
     await bed.waitForReady(120_000);
@@ -153,7 +153,7 @@ describe('on AWS, with networkd in charge of the link', () => {
 
   test('what the cloud tells later is given to the agent with one restart', async () => {
     const former = await lifelines(bed);
-    await bed.startImds({ 'meta-data/public-ipv4': '203.0.113.99' });
+    await bed.cloud.start('aws', { publicIpv4: '203.0.113.99' });
     await bed.waitForCondition('CloudFactsKnown', 'true', 90_000);
     await waitFor('the restart of the agent', async () => (await k3sStarts(bed))['config'] === 1, {
       timeoutMs: 30_000,

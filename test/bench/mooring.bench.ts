@@ -32,7 +32,7 @@ async function main(): Promise<void> {
   const mooredMs = setting('MINUTES', 5) * 60_000;
   const trials = Math.round(setting('TRIALS', 50));
   const parts = (process.env['PARTS'] ?? 'start,idle,pass,dns,restart').split(',');
-  const bed = await Bed.start({ imds: true, tell });
+  const bed = await Bed.start({ cloud: 'aws', tell });
   const sections: Section[] = [];
   let latenciesMs: readonly number[] = [];
   try {

@@ -186,6 +186,7 @@ class _Agent:
             "externalIPs": self.options["node-external-ip"],
             "labels": labels.parse_labels(self.options["node-label"]),
             "taints": self.options["node-taint"],
+            "providerID": options.kubelet_argument(self.options, "provider-id"),
             "vtepMAC": self.flannel.mac() if self.flannel else "",
             "version": knobs.read()["version"],
         }

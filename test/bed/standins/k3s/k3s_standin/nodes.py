@@ -43,6 +43,8 @@ class Nodes:
             node = self.nodes[name]
             before = (node["joins"], node["spec"])
             node["joins"] += 1 if spec.pop("joining", False) else 0
+            # As Kubernetes: from the first registration, and never another; k3s fills it where it is empty.
+            spec["providerID"] = node["spec"].get("providerID") or spec.get("providerID") or f"k3s://{name}"
             node["spec"], node["lastSeen"] = spec, time.time()
             if (node["joins"], node["spec"]) != before:
                 self._save()
@@ -73,6 +75,7 @@ class Nodes:
                         **node["spec"].get("labels", {}),
                     },
                     "taints": node["spec"].get("taints", []),
+                    "providerID": node["spec"].get("providerID", ""),
                     "vtepMAC": node["spec"].get("vtepMAC", ""),
                     "version": node["spec"].get("version", ""),
                     "lastSeenAgoMs": round((now - node["lastSeen"]) * 1000),

@@ -106,3 +106,9 @@ def load(argv):
     for name in ("node-ip", "node-external-ip"):
         options[name] = [part.strip() for item in options[name] for part in item.split(",")]
     return options
+
+
+def kubelet_argument(options, name):
+    """The last `name=value` of --kubelet-arg, as the kubelet's own flags are read; empty where there is none."""
+    values = [argument.removeprefix("--").partition("=")[2] for argument in options["kubelet-arg"] if argument.removeprefix("--").startswith(name + "=")]
+    return values[-1] if values else ""
