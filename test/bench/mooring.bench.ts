@@ -4,13 +4,18 @@
  * measured: no figure is too slow to pass.
  *   MINUTES=5    how long mooring is left alone before its memory is read
  *   TRIALS=50    how often the device gets a new ifindex
+<<<<<<< HEAD
  *   PARTS=…      only some of start,idle,pass,dns,restart
+=======
+ *   PARTS=…      only some of start,idle,tags,pass,dns
+>>>>>>> 222cdcd (Measure what facts from tags cost the daemon)
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Bed } from '../bed/bed.ts';
 import { waitFor } from '../bed/process.ts';
 import { bareUnit, installBare } from './bare.ts';
+import { measureCloudTags } from './cloud-tags.ts';
 import { measureDnsLatency } from './dns-latency.ts';
 import { ratioOf, renderTable, type Section } from './figures.ts';
 import { measureIdle } from './idle.ts';
@@ -31,8 +36,13 @@ function setting(name: string, otherwise: number): number {
 async function main(): Promise<void> {
   const mooredMs = setting('MINUTES', 5) * 60_000;
   const trials = Math.round(setting('TRIALS', 50));
+<<<<<<< HEAD
   const parts = (process.env['PARTS'] ?? 'start,idle,pass,dns,restart').split(',');
+  const bed = await Bed.start({ imds: true, tell });
+=======
+  const parts = (process.env['PARTS'] ?? 'start,idle,tags,pass,dns').split(',');
   const bed = await Bed.start({ cloud: 'aws', tell });
+>>>>>>> 222cdcd (Measure what facts from tags cost the daemon)
   const sections: Section[] = [];
   let latenciesMs: readonly number[] = [];
   try {
@@ -51,6 +61,10 @@ async function main(): Promise<void> {
       tell(`- ${mooredMs / 60_000} min in which nothing happens`);
       const windowMs = Math.min(mooredMs / 2, 120_000);
       sections.push(...(await measureIdle(bed, { mooredMs, windowMs })));
+    }
+    if (parts.includes('tags')) {
+      tell('- memory with facts from tags');
+      sections.push(await measureCloudTags(bed));
     }
     if (parts.includes('pass')) {
       tell('- passes');
