@@ -13,6 +13,7 @@ const k3sConfig = '/etc/rancher/k3s/config.yaml.d/50-mooring.yaml';
 /** The server by its address: without resolved nobody could find its name. */
 const dropIn = `k3s: {server: "https://${homeNetwork.home}:6443", restart: {settle: 1s}}
 `;
+const theBus = ['org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus'];
 /** Sorts before mooring's own file, so that networkd takes the link, and leaves to ZeroTier what ZeroTier sets. */
 const adminsNetwork = `[Match]
 Name=zt*
@@ -98,6 +99,38 @@ describe('on AWS, with networkd in charge of the link', () => {
       { timeoutMs: 30_000, context: () => bed.report() },
     );
     await waitFor('the restart of the agent', async () => (await k3sStarts(bed))['ifindex'] === 1, {
+      timeoutMs: 60_000,
+    });
+    await bed.waitForReady(60_000);
+  });
+
+  test('and also after a restart of the D-Bus daemon, to which neither resolved nor networkd returns', async () => {
+    const hasName = async (name: string) => {
+      const ask = ['busctl', 'call', ...theBus, 'NameHasOwner', 's', name];
+      return (await bed.node.run(ask)) === 'b true';
+    };
+    await bed.node.run(['systemctl', 'restart', 'dbus.service']);
+    assert.equal(await hasName('org.freedesktop.resolve1'), false, 'resolved has lost the bus');
+    assert.equal(await hasName('org.freedesktop.network1'), false, 'networkd has lost the bus');
+    await waitFor('resolved on the bus', () => hasName('org.freedesktop.resolve1'), {
+      timeoutMs: 15_000,
+      context: () => bed.report(),
+    });
+    await bed.waitForReady(30_000);
+    const { ifindex = 1 } = await k3sStarts(bed);
+    const networkd = await bed.node.unitProperty('systemd-networkd.service', 'MainPID');
+    const former = (await bed.status())?.networks[0]?.ifindex;
+    await bed.restartZeroTier();
+    await waitFor(
+      'DNS on the new interface',
+      async () => {
+        const shown = await bed.node.run(['resolvectl', 'dns', device]);
+        return shown.endsWith(`: ${homeNetwork.home}`) && !shown.startsWith(`Link ${former} `);
+      },
+      { timeoutMs: 30_000, context: () => bed.report() },
+    );
+    assert.notEqual(await bed.node.unitProperty('systemd-networkd.service', 'MainPID'), networkd);
+    await waitFor('the restart of the agent', async () => (await k3sStarts(bed))['ifindex'] === ifindex + 1, {
       timeoutMs: 60_000,
     });
     await bed.waitForReady(60_000);

@@ -47,16 +47,34 @@ export function zerotierStage(input: StageInput): StageResult & { readonly findi
     memory: networks.memory,
     wakeAtMs: earliest(blacklist.wakeAtMs, networks.wakeAtMs),
     findings: {
-      ZeroTierOnline: world.zerotier.online
-        ? isTrue('Online', `zerotier-one ${world.zerotier.version} is online as ${world.zerotier.address}`)
-        : isFalse(
-            'Offline',
-            'zerotier-one runs but reaches no root server yet; check that UDP 9993 may leave this VM',
-          ),
+      ZeroTierOnline: onlineFinding(world.zerotier, world.home),
       BlacklistInForce: blacklist.finding,
       NetworkAuthorized: networks.finding,
     },
   };
+}
+
+/**
+ * ZeroTier's own word comes some five seconds after each start. What came back through the link of now is as good: it cannot
+ * have come otherwise, since home is asked over a ready link alone, and anew over each new one.
+ */
+function onlineFinding(reading: Answered, home: World['home']): Finding {
+  const what = `zerotier-one ${reading.version}`;
+  if (reading.online) return isTrue('Online', `${what} is online as ${reading.address}`);
+  if (isLinkCarrying(home))
+    return isTrue(
+      'LinkCarries',
+      `home answers through the link; ${what} has not told yet that it reaches a root server`,
+    );
+  return isFalse(
+    'Offline',
+    'zerotier-one runs but reaches no root server yet; check that UDP 9993 may leave this VM',
+  );
+}
+
+function isLinkCarrying({ server, dns }: World['home']): boolean {
+  const isServerHeard = server.kind === 'reachable' || server.kind === 'untrusted';
+  return isServerHeard || dns.kind === 'answers' || dns.kind === 'refuses';
 }
 
 function notAnswering(reading: Exclude<ZeroTierReading, Answered>): Finding {

@@ -28,6 +28,25 @@ describe('the zerotier stage', () => {
     assert.equal(result.findings.NetworkAuthorized.status, 'true');
   });
 
+  test('takes what answers through the link for proof that ZeroTier works, before it says so itself', () => {
+    const starting = { zerotier: zerotierAnswers({ online: false }) };
+    assert.equal(ask(aWorld(starting)).findings.ZeroTierOnline.reason, 'Offline');
+    const reachable = { kind: 'reachable', trust: 'verified', latencyMs: 3, atMs: 9_000 } as const;
+    const unreachable = {
+      kind: 'unreachable',
+      stage: 'connect',
+      error: 'no answer',
+      heard: false,
+      sinceMs: 9_000,
+    } as const;
+    for (const [home, reason] of [
+      [{ server: reachable, dns: { kind: 'unasked' } }, 'LinkCarries'],
+      [{ server: unreachable, dns: { kind: 'refuses' } }, 'LinkCarries'],
+      [{ server: unreachable, dns: { kind: 'silent', sinceMs: 9_000 } }, 'Offline'],
+    ] as const)
+      assert.equal(ask(aWorld({ ...starting, home })).findings.ZeroTierOnline.reason, reason);
+  });
+
   test('remembers device, addresses and DNS for the moments in which the API is away', () => {
     const { memory } = ask();
     assert.deepEqual(memory.networks[networkId], aMemory().networks[networkId]);
