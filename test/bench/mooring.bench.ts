@@ -4,11 +4,7 @@
  * measured: no figure is too slow to pass.
  *   MINUTES=5    how long mooring is left alone before its memory is read
  *   TRIALS=50    how often the device gets a new ifindex
-<<<<<<< HEAD
- *   PARTS=…      only some of start,idle,pass,dns,restart
-=======
- *   PARTS=…      only some of start,idle,tags,pass,dns
->>>>>>> 222cdcd (Measure what facts from tags cost the daemon)
+ *   PARTS=…      only some of start,idle,tags,pass,dns,restart
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -36,13 +32,8 @@ function setting(name: string, otherwise: number): number {
 async function main(): Promise<void> {
   const mooredMs = setting('MINUTES', 5) * 60_000;
   const trials = Math.round(setting('TRIALS', 50));
-<<<<<<< HEAD
-  const parts = (process.env['PARTS'] ?? 'start,idle,pass,dns,restart').split(',');
-  const bed = await Bed.start({ imds: true, tell });
-=======
-  const parts = (process.env['PARTS'] ?? 'start,idle,tags,pass,dns').split(',');
+  const parts = (process.env['PARTS'] ?? 'start,idle,tags,pass,dns,restart').split(',');
   const bed = await Bed.start({ cloud: 'aws', tell });
->>>>>>> 222cdcd (Measure what facts from tags cost the daemon)
   const sections: Section[] = [];
   let latenciesMs: readonly number[] = [];
   try {
