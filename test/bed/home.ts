@@ -112,6 +112,22 @@ export class Home {
     await this.run(['curl', '-sSf', '--max-time', '5', '--data', mode, `${k3sControl}/mode`]);
   }
 
+  /** Whom the cluster's API lets see all nodes; `controller` unless told. */
+  async k3sAccess(who: 'controller' | 'kubelet' | 'nobody'): Promise<void> {
+    await this.run(['curl', '-sSf', '--max-time', '5', '--data', who, `${k3sControl}/access`]);
+  }
+
+  /** Adds a node of the cluster without a machine behind it; returns its pod network. */
+  async addK3sPeer(name: string): Promise<string> {
+    const told = await this.run(['curl', '-sSf', '--max-time', '5', '--data', name, `${k3sControl}/peers`]);
+    return String(JSON.parse(told).podCIDR);
+  }
+
+  /** As `kubectl delete node`. */
+  async deleteK3sNode(name: string): Promise<void> {
+    await this.run(['curl', '-sSf', '--max-time', '5', '-X', 'DELETE', `${k3sControl}/nodes/${name}`]);
+  }
+
   /** The nodes that joined, as the server knows them. */
   async k3sNodes(): Promise<unknown> {
     return JSON.parse(await this.run(['curl', '-sSf', '--max-time', '5', `${k3sControl}/nodes`]));

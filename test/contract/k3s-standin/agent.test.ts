@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { stat, writeFile } from 'node:fs/promises';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { kubeletNodeName, readKubeconfig } from '../../../src/systems/cluster/kubeconfig.ts';
 import { Cluster } from './cluster.ts';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root for network namespaces';
@@ -158,5 +159,57 @@ describe('the k3s stand-in', { skip, timeout: 60_000 }, () => {
     await again.says(/up and running/);
     await cluster.onNode('ip', 'link', 'del', 'flannel.1');
     assert.equal(await again.ends(), 2);
+  });
+
+  test('leaves kubeconfigs for the API behind its balancer, and who may see the nodes is as in Kubernetes', async () => {
+    await cluster.tellHome('peers', 'edge-9');
+    const agent = cluster.agent(await joined());
+    await agent.says(/k3s agent is up and running/);
+    const folder = cluster.path('var/lib/rancher/k3s/agent');
+    const get = async (client: string, path: string) => {
+      const identity = [
+        '--cert',
+        `${folder}/client-${client}.crt`,
+        '--key',
+        `${folder}/client-${client}.key`,
+      ];
+      const url = `https://127.0.0.1:6444/api/v1/nodes${path}`;
+      const command = [
+        'curl',
+        '-sS',
+        '--max-time',
+        '5',
+        '--cacert',
+        `${folder}/server-ca.crt`,
+        ...identity,
+        url,
+      ];
+      return JSON.parse(await cluster.onNode(...command));
+    };
+    for (const name of ['kubelet', 'k3scontroller']) {
+      const { server, identity } = await readKubeconfig(`${folder}/${name}.kubeconfig`);
+      assert.equal(server, 'https://127.0.0.1:6444');
+      assert.equal(kubeletNodeName(identity.cert), name === 'kubelet' ? 'edge' : undefined);
+    }
+    assert.equal((await get('kubelet', '')).code, 403);
+    assert.equal((await get('kubelet', '/edge-9')).code, 403);
+    assert.equal((await get('kubelet', '/edge')).metadata.name, 'edge');
+    const first = await get('k3s-controller', '?limit=2');
+    assert.equal(first.items.length, 2);
+    const rest = await get(
+      'k3s-controller',
+      `?limit=2&continue=${encodeURIComponent(first.metadata.continue)}`,
+    );
+    const names = [...first.items, ...rest.items].map((item) => item.metadata.name);
+    assert.deepEqual(names.slice(0, 3), ['server', 'edge', 'edge-9']);
+    assert.equal(rest.metadata.continue, undefined);
+    assert.equal((await get('k3s-controller', '/nobody')).code, 404);
+    assert.match(await cluster.onNode('ip', 'route', 'show', 'dev', 'flannel.1'), /10\.42\.1\.0\/24 via/);
+    await cluster.tellHome('access', 'kubelet');
+    assert.equal((await get('kubelet', '')).items.length, 3);
+    await cluster.tellHome('access', 'nobody');
+    assert.equal((await get('k3s-controller', '')).code, 403);
+    await cluster.tellHome('access', 'controller');
+    await agent.end();
   });
 });

@@ -218,9 +218,14 @@ export class Cluster {
 
   /** Switches the server's behaviour: ok, refuse, hang, 503, starting. */
   async mode(mode: string): Promise<void> {
+    await this.tellHome('mode', mode);
+  }
+
+  /** Posts to the server's control port. */
+  async tellHome(path: string, body: string): Promise<void> {
     const script =
-      'import sys,urllib.request as u;u.urlopen("http://127.0.0.1:6480/mode",sys.argv[1].encode(),3)';
-    await this.#atHome('python3', '-c', script, mode);
+      'import sys,urllib.request as u;u.urlopen("http://127.0.0.1:6480/"+sys.argv[1],sys.argv[2].encode(),3)';
+    await this.#atHome('python3', '-c', script, path, body);
   }
 
   async #atHome(...args: readonly string[]): Promise<string> {

@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 
-from . import knobs, labels, log, network, options, pods, processes
+from . import balancer, knobs, kubeconfig, labels, log, network, options, pods, processes
 from .supervisor import Rejected, Supervisor, SupervisorError
 
 VALIDATE_RETRY_S = 2
@@ -74,6 +74,11 @@ def _created(path, octets, mode):
         return file.read().strip()
 
 
+def _write_private(path, text):
+    with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
 class _Agent:
     def __init__(self, chosen):
         self.options = chosen
@@ -95,6 +100,10 @@ class _Agent:
         self.children = processes.Children(chosen["data-dir"])
         self.children.write("agent", os.getpid())
         self.server = Supervisor(chosen["server"], token)
+        try:
+            balancer.start(chosen["server"])
+        except OSError as error:
+            log.fatal(f"Error: listen tcp 127.0.0.1:{balancer.PORT}: {error.strerror}")
         self._validate()
         config = self._retrieve_config()
         refusal = labels.refusal(labels.parse_labels(chosen["node-label"]), chosen["node-taint"])
@@ -162,13 +171,14 @@ class _Agent:
             ) from error
         folder = os.path.join(self.options["data-dir"], "agent")
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        for path, text in (
-            (f"{folder}/server-ca.crt", self.server.ca),
-            (f"{folder}/serving-kubelet.crt", certificate),
-            (f"{self.children.folder}/traefik.pem", config["traefikPem"]),
-        ):
-            with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-                file.write(text)
+        kubelet = self.server.call("GET", "/v1-k3s/client-kubelet.crt", self._node_headers())
+        controller = self.server.call("GET", "/v1-k3s/client-k3s-controller.crt")
+        _write_private(f"{folder}/server-ca.crt", self.server.ca)
+        _write_private(f"{folder}/client-ca.crt", self.server.call("GET", "/v1-k3s/client-ca.crt"))
+        _write_private(f"{folder}/serving-kubelet.crt", certificate)
+        _write_private(f"{self.children.folder}/traefik.pem", config["traefikPem"])
+        kubeconfig.write(folder, "kubelet", "client-kubelet", kubelet)
+        kubeconfig.write(folder, "k3scontroller", "client-k3s-controller", controller)
         return config
 
     def _node_headers(self):

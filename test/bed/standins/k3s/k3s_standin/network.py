@@ -106,7 +106,7 @@ class Flannel:
                 run("ip", "route", "replace", cidr, "via", via, "dev", VXLAN, "onlink")
                 self.known[cidr] = lease
         for cidr in set(self.known) - set(wanted):
-            if exists(VXLAN):
+            if exists(VXLAN) and run("ip", "route", "show", cidr, "dev", VXLAN):
                 run("ip", "route", "del", cidr, "dev", VXLAN)
             del self.known[cidr]
 

@@ -83,6 +83,31 @@ class Nodes:
                 for name, node in sorted(self.nodes.items())
             ]
 
+    def objects(self):
+        """What the Kubernetes API tells of each node, the pretended server's first."""
+        server = {"name": "server", "ready": True, **self.server}
+        listed = {node["name"]: node["ready"] for node in self.list()}
+        with self.lock:
+            return [
+                server,
+                *(
+                    {"name": name, "ready": listed.get(name, False), **self._lease(node)}
+                    for name, node in sorted(self.nodes.items())
+                    if node["spec"]
+                ),
+            ]
+
+    def add_peer(self, name):
+        """A node without an agent behind it: it stands in the list, and the others get a route to it."""
+        with self.lock:
+            taken = {node["podCIDR"] for node in self.nodes.values()}
+            last = next(n for n in range(1, 255) if f"10.42.{n}.0/24" not in taken)
+            spec = {"nodeIPs": [f"10.45.0.{last}"], "vtepMAC": f"5a:1d:0e:2f:01:{last:02x}"}
+            entry = {"passwordHash": "", "podCIDR": f"10.42.{last}.0/24", "joins": 0, "lastSeen": 0, "spec": spec}
+            self.nodes[name] = entry
+            self._save()
+            return entry["podCIDR"]
+
     def delete(self, name):
         """As `kubectl delete node`: its password goes with it."""
         with self.lock:

@@ -1,4 +1,5 @@
-"""The home side's certificates, made with openssl at first start and kept: a CA, a server certificate, Traefik's own.
+"""The home side's certificates, made with openssl at first start and kept: a CA, a server certificate, Traefik's own, and the
+CA of the clients, which signs new client certificates whenever they are asked for.
 
 Held here: the CA never changes while its folder lives, so tokens stay good; the server's certificate follows the wanted names.
 """
@@ -6,6 +7,7 @@ import hashlib
 import ipaddress
 import os
 import subprocess
+import tempfile
 
 KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 
@@ -51,11 +53,27 @@ def ensure(folder, names):
             "x509", "-req", "-in", at("server.csr"), "-CA", at("ca.crt"), "-CAkey", at("ca.key"), "-CAcreateserial",
             "-days", "365", "-extfile", at("server.ext"), "-out", at("server.crt"),
         )  # fmt: skip
+    if not os.path.exists(at("client-ca.crt")):
+        _openssl(
+            "req", "-x509", *KEY, "-keyout", at("client-ca.key"), "-out", at("client-ca.crt"), "-days", "3650",
+            "-subj", "/CN=k3s-client-ca@1700000000", "-addext", "keyUsage=critical,digitalSignature,keyCertSign,cRLSign",
+        )  # fmt: skip
     if not os.path.exists(at("traefik.crt")):
         _openssl(
             "req", "-x509", *KEY, "-keyout", at("traefik.key"), "-out", at("traefik.crt"), "-days", "365",
             "-subj", "/CN=TRAEFIK DEFAULT CERT",
         )  # fmt: skip
+
+
+def client(folder, subject):
+    """A new client certificate and its key, in one PEM. `subject` as openssl writes it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        _openssl(
+            "req", "-x509", *KEY, "-keyout", f"{scratch}/key", "-out", f"{scratch}/crt", "-days", "365", "-subj", subject,
+            "-CA", os.path.join(folder, "client-ca.crt"), "-CAkey", os.path.join(folder, "client-ca.key"),
+            "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=clientAuth",
+        )  # fmt: skip
+        return _read(f"{scratch}/crt") + _read(f"{scratch}/key")
 
 
 def token(folder, password):

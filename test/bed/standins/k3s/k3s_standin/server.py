@@ -18,9 +18,10 @@ import sys
 import threading
 import urllib.parse
 
-from . import pki
+from . import api, pki
 from .nodes import Nodes
 
+NODE_PATHS = ("/v1-k3s/serving-kubelet.crt", "/v1-k3s/client-kubelet.crt", "/standin/node")
 MODES = ("ok", "refuse", "hang", "503", "starting")
 
 
@@ -68,6 +69,9 @@ class _Supervisor(_Quiet):
             return self.answer(200, "pong")
         if path == "/cacerts":
             return self.answer(200, home.read("ca.crt"))
+        if path.startswith("/api/"):
+            status, document = api.answer(home, self.request.getpeercert(), self.path)
+            return self.answer_json(document, status)
         if not self._authorised():
             return self.answer(401, "Unauthorized\n")
         if path == "/v1-k3s/config":
@@ -76,12 +80,18 @@ class _Supervisor(_Quiet):
         if path == "/nodes":
             return self.answer_json(home.nodes.list())
         name, password = self.headers.get("k3s-Node-Name"), self.headers.get("k3s-Node-Password")
-        if path not in ("/v1-k3s/serving-kubelet.crt", "/standin/node") or not name or not password:
+        if path == "/v1-k3s/client-ca.crt":
+            return self.answer(200, home.read("client-ca.crt"))
+        if path == "/v1-k3s/client-k3s-controller.crt":
+            return self.answer(200, pki.client(home.folder, "/CN=system:k3s-controller"))
+        if path not in NODE_PATHS or not name or not password:
             return self.answer(404, "not found\n")
         if not home.nodes.admit(name, password):
             return self.answer(403, "node password rejected\n")
         if path == "/standin/node":
             return self.answer_json(home.nodes.report(name, json.loads(body)))
+        if path == "/v1-k3s/client-kubelet.crt":
+            return self.answer(200, pki.client(home.folder, f"/O=system:nodes/CN=system:node:{name}"))
         return self.answer(200, home.read("server.crt"))
 
     do_POST = do_GET
@@ -106,6 +116,11 @@ class _Control(_Quiet):
 
     def do_POST(self):
         mode = self.body().strip()
+        if self.path == "/access" and mode in api.ACCESS:
+            self.server.home.access = mode
+            return self.answer_json({"access": mode})
+        if self.path == "/peers" and mode:
+            return self.answer_json({"podCIDR": self.server.home.nodes.add_peer(mode)})
         if self.path != "/mode" or mode not in MODES:
             return self.answer(400, f"POST /mode with one of: {' '.join(MODES)}\n")
         self.server.home.set_mode(mode)
@@ -138,6 +153,7 @@ class Home:
         self.folder = arguments.data
         self.listen = _address(arguments.listen)
         self.mode = "ok"
+        self.access = "controller"
         self.changed = threading.Condition()
         pki.ensure(self.folder, ["127.0.0.1", "::1", "localhost", "kubernetes", self.listen[0], *arguments.tls_san])
         self.password = arguments.token or self._kept_password()
@@ -147,6 +163,9 @@ class Home:
         self.nodes = Nodes(self.folder, arguments.node_ip or self.listen[0], arguments.grace)
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.tls.load_cert_chain(f"{self.folder}/server.crt", f"{self.folder}/server.key")
+        # A client may show a certificate, as in k3s; who shows a bad one is refused.
+        self.tls.verify_mode = ssl.CERT_OPTIONAL
+        self.tls.load_verify_locations(f"{self.folder}/client-ca.crt")
         self.supervisor = None
         self._open()
 
