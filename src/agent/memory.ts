@@ -134,6 +134,8 @@ export interface Memory {
   readonly podNetwork: RememberedPodNetwork;
   /** Monotonic ms since which a node of the cluster is seen to have no route, by its name. */
   readonly unroutedSinceMs: Readonly<Record<string, number>>;
+  /** Those of them for which a restart was asked for already. */
+  readonly unroutedAsked: readonly string[];
   /** Which nginx runs, and which one is installed. */
   readonly ingressProgram: RememberedProgram | undefined;
   /** Monotonic ms since which a running nginx does not tell what it serves. */
@@ -166,6 +168,7 @@ export function emptyMemory(nowMs: number): Memory {
     ingressProgram: undefined,
     podNetwork: { devices: [], routed: [], badSinceMs: undefined, wasAsked: false },
     unroutedSinceMs: {},
+    unroutedAsked: [],
     ingressSilentSinceMs: undefined,
     nodeName: undefined,
     cloudFacts: undefined,
@@ -249,14 +252,16 @@ export function begun(
     [name]: drawn(budget, context.budget, context.nowMs, context.random),
   };
   if (action.do !== 'unit.start' && action.do !== 'unit.restart') return { ...next, budgets };
-  const podNetwork =
-    action.reason === 'pod-network' ? { ...next.podNetwork, wasAsked: true } : next.podNetwork;
+  const isPodNetwork = action.reason === 'pod-network';
+  const podNetwork = isPodNetwork ? { ...next.podNetwork, wasAsked: true } : next.podNetwork;
+  const unroutedAsked = isPodNetwork ? Object.keys(next.unroutedSinceMs) : next.unroutedAsked;
   const counter = `${action.unit} ${action.reason satisfies RestartReason}`;
   return {
     ...next,
     budgets,
     restarts: { ...next.restarts, [counter]: (next.restarts[counter] ?? 0) + 1 },
     podNetwork,
+    unroutedAsked,
   };
 }
 

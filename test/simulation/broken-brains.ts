@@ -7,6 +7,19 @@ import type { Sabotage } from './sabotage.ts';
 /** Made anew for each schedule, since some remember what they did. */
 export const brokenBrains: readonly (() => Sabotage)[] = [
   () => ({
+    name: 'looks only whether any route to other nodes is left',
+    observe: (world) => ({ ...world, cluster: { kind: 'unknown', reason: 'refused', error: 'status 403' } }),
+  }),
+  () => ({
+    name: 'believes that a node whose route is gone is still there',
+    observe: (world) => {
+      const { cluster } = world;
+      if (cluster.kind !== 'nodes') return world;
+      const nodes = cluster.nodes.map((node) => ({ ...node, atMs: Number.POSITIVE_INFINITY }));
+      return { ...world, cluster: { ...cluster, nodes } };
+    },
+  }),
+  () => ({
     name: 'leaves a resolved alone that has lost the bus',
     act: (action) => ('unit' in action && action.unit === resolvedUnit ? undefined : action),
   }),

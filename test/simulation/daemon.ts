@@ -41,6 +41,7 @@ export class Daemon {
     const loaded = saved === undefined ? undefined : parseMemory(JSON.parse(JSON.stringify(saved)));
     const kept = sabotage.load === undefined ? loaded : sabotage.load(loaded);
     node.home.restart();
+    node.cluster.restart();
     node.controller.forget();
     const life: Life = { isAlive: true, loop: undefined };
     const loop = new Loop(this.shell(life), kept ?? emptyMemory(node.clock.nowMs));
@@ -115,6 +116,7 @@ export class Daemon {
       publish: async (result) => {
         judge.published(result);
         node.home.aim(result.probe);
+        node.cluster.aim(result.cluster);
       },
       sleepUntil: (monoMs, signal) =>
         new Promise((resolve) => {
@@ -147,7 +149,7 @@ export class Daemon {
       cloud: { kind: 'none' },
       home: node.home.read(),
       controller: node.controller.read(),
-      cluster: { kind: 'unasked' },
+      cluster: node.cluster.read(),
     };
   }
 

@@ -52,6 +52,9 @@ function deleteAddress({ kernel }: SimNode): void {
   if (link !== undefined) kernel.alter(link, (it) => (it.addresses = []));
 }
 
+/** A restart for one breakage is not followed by another before everything was seen to be fine. */
+const mendsRoutes = ({ judge }: SimNode) => (judge.newest?.memory.unroutedAsked ?? []).length === 0;
+
 export const faults: readonly [Fault, ...Fault[]] = [
   once('zerotier-one restarts', (node) => node.zerotier.restart()),
   repeated('zerotier-one restarts again and again', 30, 7_000, (node) => node.zerotier.restart()),
@@ -120,7 +123,18 @@ export const faults: readonly [Fault, ...Fault[]] = [
     node.nginx.isPortTaken = on;
   }),
   once('somebody deletes flannel.1', (node) => node.flannel.remove()),
-  once("somebody flushes flannel's routes", (node) => node.flannel.flushRoutes()),
+  once("somebody flushes flannel's routes", (node) => {
+    if (mendsRoutes(node)) node.flannel.flushRoutes();
+  }),
+  once('somebody deletes the route to one node', (node) => {
+    const [network] = node.cluster.others.values();
+    if (network !== undefined && mendsRoutes(node)) node.flannel.removeRoute(network);
+    node.daemon.wake('route');
+  }),
+  turned('another node leaves the cluster', (node, on) => node.otherNode('edge-2', '10.42.2.0/24', !on)),
+  turned("the cluster's API refuses", (node, on) => {
+    node.cluster.refuses = on;
+  }),
   once('k3s crashes', (node) => node.k3s.unit.crash()),
   once('nginx is updated', (node) => {
     node.nginx.program = `${node.random.between(2, 9)}`;

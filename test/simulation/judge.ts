@@ -149,16 +149,24 @@ export class Judge {
     );
   }
 
-  /** Whether flannel is as k3s made it, on the link of now. */
+  /** Whether flannel is on the link of now, with a route for each other node of the cluster. */
   private isFlannelWhole(): boolean {
-    const { device: flannel } = this.node.flannel;
-    const link = this.node.kernel.links.get(device);
+    const { flannel, kernel, cluster } = this.node;
+    const link = kernel.links.get(device);
+    const wanted = [...cluster.others.values()];
     return (
-      flannel !== undefined &&
-      (flannel.routes.length > 0 || flannel.ifindex !== this.routesSeenOn) &&
-      flannel.parentIfindex === link?.ifindex &&
-      link.addresses.includes(`${flannel.local}/24`)
+      flannel.device !== undefined &&
+      (wanted.every((network) => flannel.device?.routes.includes(network)) || !this.showsRoutes()) &&
+      flannel.device.parentIfindex === link?.ifindex &&
+      link.addresses.includes(`${flannel.device.local}/24`)
     );
+  }
+
+  /** Whether mooring can see that a route is missing: the cluster tells, or all are gone that it saw. */
+  private showsRoutes(): boolean {
+    const { flannel, cluster } = this.node;
+    if (!cluster.refuses) return true;
+    return flannel.device?.routes.length === 0 && flannel.device.ifindex === this.routesSeenOn;
   }
 
   private trackResolved(): void {

@@ -6,6 +6,7 @@ import { VirtualClock } from './clock.ts';
 import { Daemon } from './daemon.ts';
 import { Judge } from './judge.ts';
 import { BusModel } from './models/bus.ts';
+import { ClusterModel } from './models/cluster.ts';
 import { ControllerModel } from './models/controller.ts';
 import { DiskModel, K3sFilesModel } from './models/files.ts';
 import { FlannelModel } from './models/flannel.ts';
@@ -23,7 +24,7 @@ export class SimNode {
   readonly clock = new VirtualClock();
   readonly random: Random;
   readonly kernel = new KernelModel();
-  readonly flannel = new FlannelModel(this.kernel);
+  readonly flannel = new FlannelModel(this.kernel, () => [...this.cluster.others.values()]);
   readonly bus = new BusModel();
   readonly disk = new DiskModel();
   readonly resolved: ResolvedModel;
@@ -33,6 +34,7 @@ export class SimNode {
   readonly nginx: NginxModel;
   readonly systemd: SystemdModel;
   readonly home: HomeModel;
+  readonly cluster: ClusterModel;
   readonly controller: ControllerModel;
   readonly judge = new Judge(this);
   readonly daemon: Daemon;
@@ -72,6 +74,10 @@ export class SimNode {
       [resolvedUnit]: this.resolved.unit,
       [zerotierUnit]: this.zerotier.unit,
     });
+    this.cluster = new ClusterModel(clock, random, {
+      answers: () => this.k3s.unit.active === 'active' && this.isServerUp && this.zerotier.isGood(),
+      changed: () => this.daemon.wake('cluster'),
+    });
     this.home = new HomeModel(clock, random, {
       carries: () => this.zerotier.isGood(),
       isServerUp: () => this.isServerUp,
@@ -83,6 +89,16 @@ export class SimNode {
   boot(): void {
     this.zerotier.start();
     this.daemon.start();
+  }
+
+  /** Another node leaves the cluster, or joins it: a running flannel follows. */
+  otherNode(name: string, network: string, isThere: boolean): void {
+    if (isThere) this.cluster.others.set(name, network);
+    else this.cluster.others.delete(name);
+    if (this.k3s.unit.active !== 'active') return;
+    if (isThere) this.flannel.addRoute(network);
+    else this.flannel.removeRoute(network);
+    this.daemon.wake('route');
   }
 
   /** A person changes the config, and sends SIGHUP. */

@@ -35,7 +35,7 @@ export function podNetworkStage(
   const link = links[k3sNetwork(input.config)];
   const unlooked = (finding: Finding, wanted: boolean): PodNetworkResult => ({
     actions: [],
-    memory: remember(memory, { ...remembered, badSinceMs: undefined }, {}),
+    memory: remember(memory, { ...remembered, badSinceMs: undefined }, {}, memory.unroutedAsked),
     wakeAtMs: undefined,
     findings: { PodNetworkReady: finding },
     wantsRestart: false,
@@ -52,6 +52,14 @@ export function podNetworkStage(
   const since = unroutedSince(missing, memory.unroutedSinceMs, now.monoMs);
   const { certain, doubted } = judged(missing, since, now.monoMs);
   const known = note(remembered, devices, unit.invocationId);
+  const knowsNodes = world.cluster.kind === 'nodes';
+  const broken =
+    deviceProblem(known, devices, link) ??
+    (knowsNodes ? undefined : noRoutesProblem(known, devices, unit.invocationId));
+  const problem = broken ?? routeProblem(certain);
+  // A breakage has a restart of its own once the one before was seen to be mended; each node's route is a breakage.
+  const asked = memory.unroutedAsked.filter((name) => broken !== undefined || !knowsNodes || name in since);
+  const wasAsked = broken === undefined ? certain.every(({ node }) => asked.includes(node)) : known.wasAsked;
   const answer = (
     finding: Finding,
     state: RememberedPodNetwork,
@@ -59,35 +67,28 @@ export function podNetworkStage(
     wantsRestart = false,
   ): PodNetworkResult => ({
     actions: [],
-    memory: remember(memory, state, since),
+    memory: remember(memory, state, since, asked),
     wakeAtMs,
     findings: { PodNetworkReady: finding },
     wantsRestart,
     cluster: { wanted: true, doubted },
   });
   if (known.devices.length === 0) return answer(isTrue('NotChecked', whyNoDevice(world.cluster)), known);
-  const problem =
-    deviceProblem(known, devices, link) ??
-    (world.cluster.kind === 'nodes'
-      ? routeProblem(certain)
-      : noRoutesProblem(known, devices, unit.invocationId));
   if (problem === undefined) {
     const routes = devices.map((device) => `${device.name} with ${device.routes.length} routes`).join(', ');
     const message = `${routes} on ${link.link.name}; ${eachNode(world.cluster, missing)}`;
-    // Another breakage has a restart of its own only after everything was seen to be fine.
-    const isOpen = world.cluster.kind === 'unasked' || missing.length > 0;
-    const fine = { ...known, badSinceMs: undefined, wasAsked: isOpen && known.wasAsked };
-    return answer(isTrue('Present', message), fine);
+    return answer(isTrue('Present', message), { ...known, badSinceMs: undefined, wasAsked: false });
   }
   const seenMs = Math.min(now.monoMs, ...certain.map(({ node }) => since[node] ?? now.monoMs));
   const badSinceMs = known.badSinceMs ?? (problem.reason === 'RoutesMissing' ? seenMs : now.monoMs);
   const dueMs = Math.max(badSinceMs + patience, unit.startedMs + grace);
   const isDue = now.monoMs >= dueMs;
-  const next = known.wasAsked
+  const next = wasAsked
     ? `a restart of k3s did not mend that; see journalctl -u ${k3sUnit}`
     : 'k3s is restarted for it, once';
   const finding = { ...problem, message: `${problem.message}; ${next}` };
-  return answer(finding, { ...known, badSinceMs }, isDue ? undefined : dueMs, isDue && !known.wasAsked);
+  const state = { ...known, badSinceMs, wasAsked: broken !== undefined && known.wasAsked };
+  return answer(finding, state, isDue ? undefined : dueMs, isDue && !wasAsked);
 }
 
 /** Devices are remembered until the next boot; whether there were routes, for each run of k3s. */
@@ -185,11 +186,13 @@ function remember(
   memory: Memory,
   podNetwork: RememberedPodNetwork,
   unroutedSinceMs: Memory['unroutedSinceMs'],
+  unroutedAsked: Memory['unroutedAsked'],
 ): Memory {
-  const isSame = sameAs(memory.podNetwork, podNetwork);
-  const areSame = Object.keys(unroutedSinceMs).length + Object.keys(memory.unroutedSinceMs).length === 0;
-  if (isSame && (areSame || unroutedSinceMs === memory.unroutedSinceMs)) return memory;
-  return { ...memory, podNetwork: isSame ? memory.podNetwork : podNetwork, unroutedSinceMs };
+  const isSame =
+    sameAs(memory.podNetwork, podNetwork) &&
+    Object.keys(unroutedSinceMs).join() === Object.keys(memory.unroutedSinceMs).join() &&
+    unroutedAsked.join() === memory.unroutedAsked.join();
+  return isSame ? memory : { ...memory, podNetwork, unroutedSinceMs, unroutedAsked };
 }
 
 function sameAs(left: Memory['podNetwork'], right: RememberedPodNetwork): boolean {

@@ -1,16 +1,19 @@
-/** flannel's device with its routes: k3s makes it when it joins and never again; it goes with the device below it. */
+/**
+ * flannel's device with its routes: k3s makes both when it joins, and never again what somebody removed; the device goes with
+ * the one below it, a route with its node.
+ */
 import type { FlannelReader } from '../../../src/systems/netlink/flannel.ts';
 import type { FlannelDevice } from '../../../src/systems/netlink/types.ts';
 import type { KernelModel } from './kernel.ts';
 
-/** Pod networks of the other nodes. */
-const remotePods: readonly string[] = ['10.42.0.0/24', '10.42.2.0/24'];
-
 export class FlannelModel implements FlannelReader {
   device: FlannelDevice | undefined;
   private nextIfindex = 1001;
+  private readonly remotes: () => readonly string[];
 
-  constructor(kernel: KernelModel) {
+  /** `remotes` are the pod networks of the other nodes. */
+  constructor(kernel: KernelModel, remotes: () => readonly string[]) {
+    this.remotes = remotes;
     kernel.onRemoved((ifindex) => {
       if (this.device?.parentIfindex === ifindex) this.device = undefined;
     });
@@ -18,11 +21,22 @@ export class FlannelModel implements FlannelReader {
 
   create(parentIfindex: number, local: string): void {
     const ifindex = this.nextIfindex++;
-    this.device = { name: 'flannel.1', ifindex, parentIfindex, local, routes: remotePods, direct: [] };
+    const routes = this.remotes();
+    this.device = { name: 'flannel.1', ifindex, parentIfindex, local, routes, direct: [] };
   }
 
   remove(): void {
     this.device = undefined;
+  }
+
+  addRoute(network: string): void {
+    this.removeRoute(network);
+    if (this.device !== undefined) this.device = { ...this.device, routes: [...this.device.routes, network] };
+  }
+
+  removeRoute(network: string): void {
+    if (this.device !== undefined)
+      this.device = { ...this.device, routes: this.device.routes.filter((one) => one !== network) };
   }
 
   flushRoutes(): void {

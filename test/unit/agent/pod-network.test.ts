@@ -182,7 +182,7 @@ describe('each other node of the cluster', () => {
 
   test('whose route a restart did not bring back is not restarted for again', () => {
     const young = { units: units({ startedMs: 115_000, invocationId: 'd'.repeat(32) }) };
-    const asked = { ...seen(), podNetwork: { ...seen().podNetwork, wasAsked: true } };
+    const asked = { ...seen(), unroutedAsked: ['edge-2'] };
     const unasked = ask(lost, asked, 116_000, { ...young, cluster: { kind: 'unasked' } });
     const doubting = ask(lost, unasked.memory, 120_000, {
       ...young,
@@ -191,6 +191,19 @@ describe('each other node of the cluster', () => {
     const certain = clusterOf(own, server, other(125_000));
     const sure = ask(lost, doubting.memory, 125_100, { ...young, cluster: certain });
     assert.equal(ask(lost, sure.memory, 300_000, { ...young, cluster: certain }).wantsRestart, false);
+  });
+
+  test('has a restart of its own, also where another one’s did not help', () => {
+    const two = (atMs: number) => clusterOf(own, aNode('server', '10.42.0.0/24', atMs), other(atMs));
+    const none = [{ ...flannel, routes: [] }];
+    const first = ask(none, { ...seen(), unroutedAsked: ['edge-2'] }, 100_000, { cluster: two(90_000) });
+    const told = ask(none, first.memory, 110_100, { cluster: two(102_000) });
+    assert.equal(told.wantsRestart, true);
+    const both = begun(told.memory, restart, { nowMs: 110_100, random: 0, budget });
+    assert.deepEqual(both.unroutedAsked, ['server', 'edge-2']);
+    assert.equal(ask(none, both, 200_000, { cluster: two(190_000) }).wantsRestart, false);
+    const mended = ask([flannel], both, 210_000, { cluster: two(190_000) });
+    assert.deepEqual(mended.memory.unroutedAsked, []);
   });
 
   test('without its route is asked for again each minute, since it may leave later', () => {
