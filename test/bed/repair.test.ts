@@ -1,6 +1,7 @@
 /**
  * Somebody meddles. With ZeroTier's interface, and ZeroTier says OK for ever: mooring repairs that without help. With the
- * agent's unit, by systemctl: mooring respects that. One moored node; the tests follow each other, and each leaves it moored.
+ * agent's unit, by systemctl: mooring respects that. With the route to another node's pods: mooring has k3s make it again where
+ * the cluster still has that node. One moored node; the tests follow each other, and each leaves it moored.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -13,20 +14,25 @@ import { homeNetwork } from './zerotier.ts';
 
 /** The waits are short here; what they are for is tested in the simulation. */
 const quick = `zerotier: {repair: {patience: 2s, pause: 5s}}
-k3s: {restart: {settle: 1s, budget: 100/10m}, probe: {calm: 2s, eager: 1s}}
+k3s: {restart: {settle: 1s, budget: 100/10m}, probe: {calm: 2s, eager: 1s}, podNetwork: {grace: 1s, patience: 2s, refresh: 10s}}
 `;
 const zerotierUnit = 'zerotier-one.service';
 const k3sUnit = 'k3s-node.service';
 const noticeMs = 10_000;
+/** Until a list of the cluster's nodes is asked for again. */
+const toldMs = 15_000;
 /** An interface is left alone for its first 15 s. */
 const repairMs = 45_000;
 
 describe('when somebody meddles with a moored node:', () => {
   let bed: Bed;
+  /** Of a node of the cluster that has no machine. */
+  let remotePods: string;
 
   before(async () => {
     bed = await Bed.start({ boot: false, hurry: 12 });
     await bed.node.prepareFile('/etc/mooring/config.d/50-test.yaml', quick);
+    remotePods = await bed.home.addK3sPeer('edge-8');
     await bed.node.boot();
     await bed.authorise();
     await bed.waitForReady();
@@ -128,4 +134,71 @@ describe('when somebody meddles with a moored node:', () => {
       assert.deepEqual(await k3sStarts(bed), { ...before, start: (before['start'] ?? 0) + 1 });
     });
   }
+
+  const podNetwork = async () =>
+    (await bed.status())?.conditions.find(({ type }) => type === 'PodNetworkReady');
+  const waitToBeTold = (what: RegExp) =>
+    waitFor(`PodNetworkReady to say ${what}`, async () => what.test((await podNetwork())?.message ?? ''), {
+      timeoutMs: toldMs,
+      everyMs: 200,
+      context: () => bed.report(),
+    });
+  const podRoutes = () => bed.node.run(['ip', 'route', 'show', 'dev', 'flannel.1']);
+  const podNetworkRestarts = async () => (await k3sStarts(bed))['pod-network'] ?? 0;
+  const deleteRoute = async (network: string) => {
+    await bed.node.run(['ip', 'route', 'del', network, 'dev', 'flannel.1']);
+    const left = await podRoutes();
+    assert.ok(!left.includes(network), 'the kernel has lost the route');
+    assert.ok(left.includes('10.42.0.0/24'), 'and kept another one');
+  };
+
+  test('each other node of the cluster is known, by the identity that k3s takes for it', async () => {
+    await waitToBeTold(/each of 2 other nodes has its route/);
+  });
+
+  test('a route to one other node that was deleted is worth one restart of k3s', async () => {
+    const before = await podNetworkRestarts();
+    await deleteRoute(remotePods);
+    const message = await waitForReason(bed, 'PodNetworkReady', 'RoutesMissing', toldMs);
+    assert.ok(message.includes(`${remotePods} of node edge-8 through flannel.1`), message);
+    await waitFor('the route to be back', async () => (await podRoutes()).includes(remotePods), {
+      timeoutMs: toldMs,
+      everyMs: 200,
+      context: () => bed.report(),
+    });
+    await waitToBeTold(/each of 2 other nodes has its route/);
+    await bed.waitForReady(toldMs);
+    assert.equal(await podNetworkRestarts(), before + 1);
+  });
+
+  test('a node that leaves the cluster takes its route along, and nothing is restarted', async () => {
+    const before = await k3sStarts(bed);
+    await bed.home.deleteK3sNode('edge-8');
+    await waitFor('flannel to take the route away', async () => !(await podRoutes()).includes(remotePods), {
+      timeoutMs: toldMs,
+      everyMs: 200,
+    });
+    await waitToBeTold(/each of 1 other nodes has its route/);
+    assert.deepEqual(await k3sStarts(bed), before);
+  });
+
+  test('an API that refuses to tell the nodes is told of, and nothing is restarted', async () => {
+    await bed.home.addK3sPeer('edge-9');
+    await bed.home.k3sAccess('nobody');
+    await waitToBeTold(
+      /not checked for each node: the API at https:\/\/127\.0\.0\.1:6444 answers with status 403/,
+    );
+    await waitFor('flannel to make the new route', async () => (await podRoutes()).includes(remotePods), {
+      timeoutMs: toldMs,
+      everyMs: 200,
+    });
+    const before = await k3sStarts(bed);
+    await deleteRoute(remotePods);
+    // Longer than grace and patience together.
+    await new Promise((resolve) => setTimeout(resolve, 4_000));
+    const condition = await podNetwork();
+    assert.deepEqual([condition?.status, condition?.reason], ['true', 'Present']);
+    assert.match(condition?.message ?? '', /with 1 routes .*status 403/);
+    assert.deepEqual(await k3sStarts(bed), before);
+  });
 });
