@@ -65,6 +65,8 @@ function shownRef(ref: SecretRef): string {
 }
 
 function shownEntry({ name, protocol, listen, upstreams }: IngressConfig): string {
-  const targets = Array.isArray(upstreams) ? upstreams.join(', ') : 'upstreams found in the cluster';
+  const targets = Array.isArray(upstreams)
+    ? upstreams.map((upstream) => (typeof upstream === 'string' ? upstream : upstream.address)).join(', ')
+    : 'upstreams found in the cluster';
   return `ingress  ${name}: ${protocol} ${listen} -> ${targets}`;
 }

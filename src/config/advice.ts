@@ -67,7 +67,7 @@ function labelAdvice(key: string): string {
 function byPlace(place: string, value: unknown): string | undefined {
   const written = typeof value === 'string' || typeof value === 'number' ? String(value) : '';
   if (
-    /^(k3s\.restart\.(outage|settle|spread|maxDelay)|zerotier\.repair\.(patience|pause|maxDelay)|dns\.repair\.patience)$/.test(
+    /^(k3s\.restart\.(outage|settle|spread|maxDelay)|zerotier\.repair\.(patience|pause|maxDelay)|dns\.repair\.patience|ingress\.(connect|idle)Timeout)$/.test(
       place,
     )
   )
@@ -78,7 +78,7 @@ function byPlace(place: string, value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined;
   if (/^(zerotier\.networks\.id|k3s\.network)$/.test(place) && /^[0-9a-f]+$/i.test(value))
     return `this has ${value.length} digits; copy it anew from the console of the network`;
-  if (place === 'ingress.upstreams') return upstreamAdvice(value);
+  if (/^ingress\.upstreams(\.address)?$/.test(place)) return upstreamAdvice(value);
   if (place === 'k3s.server') {
     if (value.startsWith('http://')) return 'write https://; k3s speaks nothing else';
     if (!value.includes('://')) return 'put https:// in front, and the port behind (k3s uses 6443)';
@@ -160,7 +160,7 @@ function byKind(path: Path, value: unknown, source: string | undefined): string 
       : 'write the value alone, without [ ] or a dash';
   if (!isScalar && !Array.isArray(value) && wanted.includes('list') && !wanted.includes('mapping'))
     return 'start each entry with a dash: - key: value';
-  if (isScalar && wanted.includes('mapping'))
+  if (isScalar && wanted.includes('mapping') && !wanted.includes('text'))
     return 'write key: value lines below it, indented by two spaces';
   return undefined;
 }

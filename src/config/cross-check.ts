@@ -4,7 +4,7 @@ import { problemAt } from './issues.ts';
 import { lookUp } from './merge.ts';
 import type { Problem } from './problem.ts';
 import { looksSecret, namesSecretFile } from './redact.ts';
-import type { Config } from './schema.ts';
+import type { Config, IngressConfig } from './schema.ts';
 import type { Tree } from './tree.ts';
 import { parseHostPort } from './values.ts';
 
@@ -136,9 +136,35 @@ function ingressProblems(config: Config, root: Tree): Problem[] {
     if (taken) at('listen', `another port: ${door} belongs to ${taken.owner}`, taken.advice);
     if (entry.protocol === 'udp' && entry.proxyProtocol !== 'none')
       at('proxyProtocol', 'none, with udp', 'remove it; the PROXY protocol is for TCP');
-    problems.push(...upstreamProblems(config, root, i));
+    problems.push(...balanceProblems(entry, root, i), ...upstreamProblems(config, root, i));
   });
   return problems;
+}
+
+/** What nginx does not do with servers that are there for the worst case only. */
+function balanceProblems({ upstreams, balance, protocol }: IngressConfig, root: Tree, i: number): Problem[] {
+  if (!Array.isArray(upstreams)) return [];
+  const backups = upstreams.filter((upstream) => typeof upstream !== 'string' && upstream.backup);
+  if (backups.length === 0) return [];
+  const isByClient = balance === 'client' || (balance === 'auto' && protocol === 'udp');
+  if (backups.length === upstreams.length)
+    return [
+      problemAt(
+        root,
+        ['ingress', i, 'upstreams'],
+        'at least one upstream that is no backup',
+        'remove backup: true from one',
+      ),
+    ];
+  if (!isByClient) return [];
+  return [
+    problemAt(
+      root,
+      ['ingress', i, 'balance'],
+      'least-connections or turns, where an upstream is a backup',
+      'write balance: least-connections, or remove backup: true',
+    ),
+  ];
 }
 
 function takenPort(
@@ -160,7 +186,7 @@ function upstreamProblems(config: Config, root: Tree, index: number): Problem[] 
   const seen = new Map<string, number>();
   const ownPorts = new Set(config.ingress.filter((e) => e.protocol === entry.protocol).map((e) => e.listen));
   return entry.upstreams.flatMap((upstream, i) => {
-    const parsed = parseHostPort(upstream);
+    const parsed = parseHostPort(typeof upstream === 'string' ? upstream : upstream.address);
     if (!parsed) return [];
     const host = canonicalHost(parsed.host);
     const key = `${host} ${parsed.port}`;

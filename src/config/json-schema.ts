@@ -85,7 +85,15 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
   'ingress[].listen': 'The port on all addresses of the node.',
   'ingress[].protocol': 'tcp or udp.',
   'ingress[].upstreams':
-    'Where connections go: a list of address:port. auto and {service, port} are reserved.',
+    'Where connections go: a list of address:port, or of {address, weight, backup} for one that is not one of equals. auto and {service, port} are reserved.',
+  'ingress[].balance': 'Which upstream a client comes to.',
+  'ingress[].connectTimeout':
+    'How long an upstream may take to accept a connection before the next one is asked.',
+  'ingress[].idleTimeout':
+    'How long a connection, or a session of UDP, may be silent: 1h for TCP, 90s for UDP.',
+  'ingress[].allow': 'Who may come in; everybody where the list is empty.',
+  'ingress[].deny': 'Who may not come in.',
+  'ingress[].connectionsPerClient': 'How many connections one address may have at once.',
   'ingress[].proxyProtocol':
     'Whether to tell the upstream the address of the client: none or v1. v2 is reserved.',
   node: 'Facts about this node.',

@@ -3,6 +3,7 @@
  * Every leaf says in plain words what is allowed (`allowed` in its message), since a person reads that when it is wrong.
  */
 import * as z from 'zod/mini';
+import { ingressSchema } from './schema-ingress.ts';
 import { k3sInstallSchema } from './schema-install.ts';
 import {
   budget,
@@ -14,7 +15,6 @@ import {
   isShortText,
   labels,
   networkId,
-  parseHostPort,
   path,
   port,
   scalar,
@@ -208,38 +208,12 @@ const k3s = z.strictObject({
   ),
 });
 
-const upstreams = z.union(
-  [
-    z.literal('auto'),
-    z
-      .array(
-        text(
-          'an IP address and port such as 127.0.0.1:31693 or [fd00::1]:31693',
-          (v) => parseHostPort(v) !== undefined,
-        ),
-      )
-      .check(z.minLength(1, 'at least one upstream'), z.maxLength(64, 'at most 64 upstreams')),
-    z.strictObject({ service: z.string(), port: z.union([z.number(), z.string()]) }),
-  ],
-  'a list of address:port such as ["127.0.0.1:31693"]',
-);
-
-const ingress = z.strictObject({
-  name: text('a name of 1 to 32 lower-case letters, digits and dashes', (v) =>
-    /^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$/.test(v),
-  ),
-  listen: port('a port from 1 to 65535'),
-  protocol: z._default(z.enum(['tcp', 'udp'], 'tcp or udp'), 'tcp'),
-  upstreams,
-  proxyProtocol: z._default(z.enum(['none', 'v1', 'v2'], 'none or v1'), 'none'),
-});
-
 /** The whole config. */
 export const configSchema = z.strictObject({
   zerotier,
   dns: z.prefault(dns, {}),
   k3s,
-  ingress: z._default(z.array(ingress).check(z.maxLength(64, 'at most 64 entries')), []),
+  ingress: z._default(z.array(ingressSchema).check(z.maxLength(64, 'at most 64 entries')), []),
   node: z.prefault(
     z.strictObject({
       externalIp: z._default(

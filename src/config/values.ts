@@ -158,6 +158,22 @@ export const sha256 = z.pipe(
 export const port = (allowed: string) =>
   z.number(allowed).check(z.refine((v) => Number.isInteger(v) && v >= 1 && v <= 65535, { error: allowed }));
 
+/** A whole number within bounds. */
+export function wholeNumber(least: number, most: number) {
+  const allowed = `a whole number from ${least} to ${most}`;
+  return z
+    .number(allowed)
+    .check(z.refine((v) => Number.isInteger(v) && v >= least && v <= most, { error: allowed }));
+}
+
+/** An address, or a range of them as `address/prefix`. */
+export const addressRange = text('an address such as 203.0.113.7, or a range such as 203.0.113.0/24', (v) => {
+  const [address = '', prefix, ...rest] = v.split('/');
+  const bits = isIPv4(address) ? 32 : 128;
+  if (isIP(address) === 0 || address.includes('%') || rest.length > 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
+});
+
 /** `address:port`, IPv6 in brackets. Names are left out: nginx resolves them once and refuses to start where it cannot. */
 export function parseHostPort(value: string): { host: string; port: number } | undefined {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value);

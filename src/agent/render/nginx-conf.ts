@@ -52,6 +52,9 @@ events {
 }
 `;
 
+/** Room for some 80,000 clients at once, of 128 bytes each; nginx turns further ones away. */
+const clientsZone = '10m';
+
 /** The config for these entries. Throws TypeError on a value that has no place in it, and on upstreams that are not a list. */
 export const renderNginxConf = keepingNewest(render);
 
@@ -59,7 +62,6 @@ function render(ingress: readonly IngressConfig[], host: NginxHost = { ipv6: tru
   const entries = ingress.map((entry) => renderEntry(entry, host));
   const before = `${preamble}
 stream {
-    proxy_connect_timeout 5s;
     tcp_nodelay on;
 ${entries.map((text) => `\n${text}`).join('')}
     # Tells which config the running workers serve.
@@ -83,28 +85,75 @@ function renderEntry(entry: IngressConfig, host: NginxHost): string {
   const options = isUdp ? ' udp reuseport' : ' so_keepalive=5m:30s:4';
   const listens = [`listen ${port}${options};`];
   if (host.ipv6) listens.push(`listen [::]:${port}${options} ipv6only=on;`);
-  const timeout = isUdp ? '90s' : '1h';
-  const lines = [...listens, `proxy_pass ${name};`, `proxy_timeout ${timeout};`];
+  const lines = [
+    ...listens,
+    `proxy_pass ${name};`,
+    `proxy_connect_timeout ${milliseconds(entry.connectTimeout)};`,
+    `proxy_timeout ${milliseconds(entry.idleTimeout ?? (isUdp ? 90_000 : 3_600_000))};`,
+    ...accessRules(entry),
+  ];
   if (!isUdp) lines.push('proxy_socket_keepalive on;');
   if (sendsProxyProtocol(entry)) lines.push('proxy_protocol on;');
-  return `${renderUpstream(entry, name, isUdp)}
+  const { connectionsPerClient } = entry;
+  if (connectionsPerClient !== undefined)
+    lines.push(`limit_conn ${name} ${wholeNumber(connectionsPerClient)};`);
+  const zone =
+    connectionsPerClient === undefined
+      ? ''
+      : `    limit_conn_zone $binary_remote_addr zone=${name}:${clientsZone};\n`;
+  return `${zone}${renderUpstream(entry, name, isUdp)}
     server {
 ${lines.map((line) => `        ${line}\n`).join('')}    }
 `;
 }
 
+/** Who may come in: whoever is denied may not, and where anybody is allowed by name, nobody else. */
+function accessRules({ allow, deny }: IngressConfig): readonly string[] {
+  const rules = [
+    ...deny.map((range) => `deny ${addressRange(range)};`),
+    ...allow.map((range) => `allow ${addressRange(range)};`),
+  ];
+  return allow.length === 0 ? rules : [...rules, 'deny all;'];
+}
+
 function renderUpstream(entry: IngressConfig, name: string, isUdp: boolean): string {
   if (!Array.isArray(entry.upstreams) || entry.upstreams.length === 0)
     throw new TypeError(`ingress ${name}: upstreams are not a list of addresses`);
+  const isAlone = entry.upstreams.length === 1;
   // A lone server is never taken out, whatever it answers; nginx ignores the parameters there.
-  const failing = entry.upstreams.length > 1 ? ' max_fails=3 fail_timeout=10s' : '';
-  const balance = isUdp ? 'hash $remote_addr consistent' : 'least_conn';
-  const method = entry.upstreams.length > 1 ? `        ${balance};\n` : '';
-  const servers = entry.upstreams.map((upstream) => `        server ${hostPort(upstream)}${failing};\n`);
+  const failing = isAlone ? '' : ' max_fails=3 fail_timeout=10s';
+  const method = isAlone ? '' : balancing(entry, isUdp);
+  const backups = entry.upstreams.filter((upstream) => typeof upstream !== 'string' && upstream.backup);
+  if (backups.length === entry.upstreams.length || (backups.length > 0 && method === byClient))
+    throw new TypeError(`ingress ${name}: nginx takes no such backup`);
+  const servers = entry.upstreams.map((upstream) => {
+    const { address, weight, backup } =
+      typeof upstream === 'string' ? { address: upstream, weight: 1, backup: false } : upstream;
+    const share = weight === 1 ? '' : ` weight=${wholeNumber(weight)}`;
+    return `        server ${hostPort(address)}${share}${backup ? ' backup' : ''}${failing};\n`;
+  });
   return `    upstream ${name} {
 ${method}${servers.join('')}    }
 `;
 }
+
+/** Which server a client comes to, as a directive; nothing for one after the other. */
+function balancing({ balance }: IngressConfig, isUdp: boolean): string {
+  switch (balance) {
+    case 'auto':
+      return isUdp ? byClient : '        least_conn;\n';
+    case 'least-connections':
+      return '        least_conn;\n';
+    case 'client':
+      return byClient;
+    case 'turns':
+      return '';
+    default:
+      throw new TypeError(`unknown balance: ${JSON.stringify(balance satisfies never)}`);
+  }
+}
+
+const byClient = '        hash $remote_addr consistent;\n';
 
 function isUdpEntry(entry: IngressConfig): boolean {
   switch (entry.protocol) {
@@ -139,6 +188,27 @@ function matching(value: string, pattern: RegExp, what: string): string {
 function portNumber(port: number): number {
   if (Number.isInteger(port) && port >= 1 && port <= 65535) return port;
   throw new TypeError(`not a port: ${JSON.stringify(port)}`);
+}
+
+function wholeNumber(value: number): number {
+  if (Number.isSafeInteger(value) && value >= 1) return value;
+  throw new TypeError(`not a whole number: ${JSON.stringify(value)}`);
+}
+
+/** In nginx' notation. */
+function milliseconds(value: number): string {
+  const unit = value % 1000 === 0 ? { size: 1000, name: 's' } : { size: 1, name: 'ms' };
+  return `${wholeNumber(value) / unit.size}${unit.name}`;
+}
+
+/** `address` or `address/prefix` put together anew from its checked parts. */
+function addressRange(value: unknown): string {
+  const match = typeof value === 'string' ? /^([0-9a-fA-F:.]+)(?:\/(\d{1,3}))?$/.exec(value) : null;
+  const [, address = '', prefix] = match ?? [];
+  const bits = isIPv4(address) ? 32 : 128;
+  if ((isIPv4(address) || isIPv6(address)) && Number(prefix ?? 0) <= bits)
+    return prefix === undefined ? address : `${address}/${Number(prefix)}`;
+  throw new TypeError(`not an address or range: ${JSON.stringify(value)}`);
 }
 
 /** `address:port` put together anew from its checked parts. */

@@ -10,6 +10,10 @@ function entry(change: Partial<IngressConfig> = {}): IngressConfig {
     listen: 80,
     protocol: 'tcp',
     upstreams: ['127.0.0.1:31693'],
+    balance: 'auto',
+    connectTimeout: 5_000,
+    allow: [],
+    deny: [],
     proxyProtocol: 'none',
     ...change,
   };
@@ -35,6 +39,26 @@ describe("nginx' config", () => {
     const { text } = renderNginxConf(three, { ipv6: false });
     assert.doesNotMatch(text, /listen \[/);
     assertGolden('nginx/three-without-ipv6.conf', text);
+  });
+
+  test('with weights, a backup, time limits, and who may come in how often', () => {
+    const full = entry({
+      name: 'full',
+      upstreams: [
+        '10.45.0.8:30484',
+        { address: '10.45.0.9:30484', weight: 2, backup: false },
+        { address: '[fd00::9]:30484', weight: 1, backup: true },
+      ],
+      balance: 'turns',
+      connectTimeout: 1_500,
+      idleTimeout: 600_000,
+      deny: ['198.51.100.0/24', '2001:db8:bad::/48'],
+      allow: ['198.51.0.0/16', '203.0.113.7'],
+      connectionsPerClient: 200,
+    });
+    const upstreams = ['10.45.0.8:30484', '10.45.0.9:30484'];
+    const byClient = entry({ ...full, name: 'client', listen: 81, upstreams, balance: 'client', allow: [] });
+    assertGolden('nginx/full.conf', renderNginxConf([full, byClient]).text);
   });
 
   test('without any entry serves its generation alone', () => {
@@ -95,7 +119,18 @@ describe('nothing breaks out of its place', () => {
       assert.throws(() => render({ name: value }), TypeError);
       assert.throws(() => render({ upstreams: [value] }), TypeError);
       assert.throws(() => render({ proxyProtocol: value }), TypeError);
-      if (value !== 1) assert.throws(() => render({ listen: value }), TypeError);
+      for (const key of ['allow', 'deny']) assert.throws(() => render({ [key]: [value] }), TypeError);
+      assert.throws(() => render({ balance: value, upstreams: ['10.0.0.1:1', '10.0.0.2:1'] }), TypeError);
+      const address = { address: value, weight: 1, backup: false };
+      assert.throws(() => render({ upstreams: [address] }), TypeError);
+      if (value === 1) return;
+      assert.throws(() => render({ listen: value }), TypeError);
+      assert.throws(() => render({ connectTimeout: value }), TypeError);
+      if (value === undefined) return;
+      assert.throws(() => render({ connectionsPerClient: value }), TypeError);
+      if (value !== null) assert.throws(() => render({ idleTimeout: value }), TypeError);
+      const weighty = { address: '10.0.0.1:1', weight: value, backup: false };
+      assert.throws(() => render({ upstreams: [weighty] }), TypeError);
     });
   }
 
@@ -119,6 +154,13 @@ describe('nothing breaks out of its place', () => {
       assert.throws(() => render({ upstreams: [upstream] }), TypeError);
     });
   }
+
+  test('what nginx does not take is not rendered', () => {
+    const backup = { address: '10.0.0.2:1', weight: 1, backup: true };
+    assert.throws(() => render({ upstreams: [backup] }), TypeError);
+    assert.throws(() => render({ upstreams: ['10.0.0.1:1', backup], balance: 'client' }), TypeError);
+    assert.throws(() => render({ upstreams: ['10.0.0.1:1', backup], protocol: 'udp' }), TypeError);
+  });
 
   test('what is reserved is not rendered', () => {
     assert.throws(() => render({ upstreams: 'auto' }), TypeError);

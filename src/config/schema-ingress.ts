@@ -1,0 +1,51 @@
+/** One entry of `ingress`: a port of this node that nginx passes on at layer 4. */
+import * as z from 'zod/mini';
+import { addressRange, durationFrom, parseHostPort, port, text, wholeNumber } from './values.ts';
+
+const upstreamAddress = text(
+  'an IP address and port such as 127.0.0.1:31693 or [fd00::1]:31693',
+  (v) => parseHostPort(v) !== undefined,
+);
+
+/** A server behind the entry; as a mapping where it is not one of equals. */
+const upstream = z.union(
+  [
+    upstreamAddress,
+    z.strictObject({
+      address: upstreamAddress,
+      weight: z._default(wholeNumber(1, 256), 1),
+      backup: z._default(z.boolean('true or false'), false),
+    }),
+  ],
+  'an IP address and port such as 127.0.0.1:31693, or {address: "127.0.0.1:31693", weight: 2, backup: false}',
+);
+
+const upstreams = z.union(
+  [
+    z.literal('auto'),
+    z.array(upstream).check(z.minLength(1, 'at least one upstream'), z.maxLength(64, 'at most 64 upstreams')),
+    z.strictObject({ service: z.string(), port: z.union([z.number(), z.string()]) }),
+  ],
+  'a list of address:port such as ["127.0.0.1:31693"]',
+);
+
+const addressRanges = z.array(addressRange).check(z.maxLength(1024, 'at most 1024 addresses and ranges'));
+
+export const ingressSchema = z.strictObject({
+  name: text('a name of 1 to 32 lower-case letters, digits and dashes', (v) =>
+    /^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$/.test(v),
+  ),
+  listen: port('a port from 1 to 65535'),
+  protocol: z._default(z.enum(['tcp', 'udp'], 'tcp or udp'), 'tcp'),
+  upstreams,
+  balance: z._default(
+    z.enum(['auto', 'least-connections', 'client', 'turns'], 'auto, least-connections, client or turns'),
+    'auto',
+  ),
+  connectTimeout: z.prefault(durationFrom('100ms', '1m'), '5s'),
+  idleTimeout: z.optional(durationFrom('1s', '24h')),
+  allow: z._default(addressRanges, []),
+  deny: z._default(addressRanges, []),
+  connectionsPerClient: z.optional(wholeNumber(1, 100_000)),
+  proxyProtocol: z._default(z.enum(['none', 'v1', 'v2'], 'none or v1'), 'none'),
+});
