@@ -46,6 +46,6 @@ export const ingressSchema = z.strictObject({
   idleTimeout: z.optional(durationFrom('1s', '24h')),
   allow: z._default(addressRanges, []),
   deny: z._default(addressRanges, []),
-  connectionsPerClient: z.optional(wholeNumber(1, 100_000)),
+  connectionsPerClient: z.optional(wholeNumber(1, 65_535)),
   proxyProtocol: z._default(z.enum(['none', 'v1', 'v2'], 'none or v1'), 'none'),
 });

@@ -180,7 +180,8 @@ export function parseHostPort(value: string): { host: string; port: number } | u
   if (!match) return undefined;
   const [, v6, v4, digits] = match;
   const host = v6 ?? v4 ?? '';
-  if (v6 === undefined ? !isIPv4(host) : !isIPv6(host)) return undefined;
+  // A zone would tie it to an interface, which nginx does not take.
+  if (v6 === undefined ? !isIPv4(host) : !isIPv6(host) || host.includes('%')) return undefined;
   const number = Number(digits);
   return number >= 1 && number <= 65535 ? { host, port: number } : undefined;
 }

@@ -1,0 +1,185 @@
+/**
+ * Ten thousand drawn ingress entries, friendly and hostile: each is refused by the config's check, or renders to a config
+ * that the real nginx takes and that passes connections on to the entry's own upstreams and to nobody else.
+ */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { stringify } from 'yaml';
+import { renderNginxConf } from '#src/agent/render/nginx-conf.ts';
+import { parseConfig } from '#src/config/parse.ts';
+import type { IngressConfig } from '#src/config/schema.ts';
+import { type Random, seeded } from '../support/random.ts';
+import { createNginxCheck, type NginxCheck } from './nginx-check.ts';
+
+const entries = 10_000;
+/** As many as a config may have. */
+const perConfig = 64;
+
+const hostile = [
+  '127.0.0.1:80; } http { server { listen 8080; } }',
+  '127.0.0.1:80\nproxy_pass evil:1',
+  '10.0.0.1:80 backup; server 6.6.6.6:1',
+  '$remote_addr:80',
+  '$evil{}',
+  '127.0.0.1:80#',
+  'unix:/run/evil.sock',
+  'evil.example:80',
+  '[::1%eth0]:80',
+  '0x7f.1:80',
+  '10.0.0.1:080',
+  '\u{ff11}0.0.0.1:80',
+  '10.0.0.0/8; allow all',
+  '::/0',
+  '0.0.0.0/0',
+  '10.0.0.1/00',
+  '::ffff:10.0.0.1',
+  'all',
+  'unix:',
+  '"',
+  "'",
+  '\\',
+  '{}',
+  '\u0000',
+  '\u2028',
+  'a'.repeat(5_000),
+  '',
+] as const;
+
+const address = (random: Random) =>
+  random.chance(0.3)
+    ? `fd00::${random.between(0, 65_535).toString(16)}`
+    : [1, 2, 3, 4].map(() => random.between(0, 255)).join('.');
+const upstreamAddress = (random: Random) => {
+  const host = address(random);
+  return `${host.includes(':') ? `[${host}]` : host}:${random.between(0, 66_000)}`;
+};
+const odd = (random: Random): unknown =>
+  random.chance(0.5)
+    ? random.pick(hostile)
+    : random.pick([null, true, -1, 0, 1, 1.5, 1e308, 65_536, [], {}, [[]], { address: 1 }]);
+/** What `usual` gives, or now and then something odd. */
+const mostly = (random: Random, usual: () => unknown): unknown =>
+  random.chance(0.03) ? odd(random) : usual();
+const list = (random: Random, most: number, item: () => unknown) =>
+  Array.from({ length: random.between(1, most) }, () => mostly(random, item));
+
+function drawEntry(random: Random, name: string, port: number): Record<string, unknown> {
+  const entry: Record<string, unknown> = {
+    name: mostly(random, () => name),
+    listen: mostly(random, () => port),
+    upstreams: mostly(random, () =>
+      list(random, 4, () =>
+        random.chance(0.6)
+          ? upstreamAddress(random)
+          : {
+              address: mostly(random, () => upstreamAddress(random)),
+              weight: mostly(random, () => random.between(1, 256)),
+              backup: mostly(random, () => random.chance(0.3)),
+            },
+      ),
+    ),
+  };
+  const range = () => (random.chance(0.5) ? address(random) : `${address(random)}/${random.between(0, 33)}`);
+  const duration = () => `${random.between(0, 90)}${random.pick(['ms', 's', 'm', 'h'])}`;
+  const options: Readonly<Record<string, () => unknown>> = {
+    protocol: () => random.pick(['tcp', 'udp']),
+    balance: () => random.pick(['auto', 'least-connections', 'client', 'turns']),
+    connectTimeout: duration,
+    idleTimeout: duration,
+    allow: () => list(random, 3, range),
+    deny: () => list(random, 3, range),
+    connectionsPerClient: () => random.between(1, 1_000),
+    proxyProtocol: () => random.pick(['none', 'v1', 'v2']),
+  };
+  for (const [key, usual] of Object.entries(options))
+    if (random.chance(0.3)) entry[key] = mostly(random, usual);
+  return entry;
+}
+
+function accepted(entry: Record<string, unknown>): IngressConfig | undefined {
+  const text = stringify({
+    zerotier: { networks: [{ id: '8056c2e21c000001' }] },
+    k3s: { server: 'https://k3s.home.example:6443', token: { file: '/etc/mooring/k3s-token' } },
+    ingress: [entry],
+  });
+  const result = parseConfig([{ path: 'config.yaml', text }]);
+  return result.ok ? result.config.ingress[0] : undefined;
+}
+
+/** Reads an nginx config into directives, blocks within blocks; knows quotes nowhere, since none may be there. */
+function directives(text: string): readonly (readonly [block: string, directive: string])[] {
+  const found: (readonly [string, string])[] = [];
+  const blocks: string[] = [];
+  for (const line of text.split('\n').map((one) => one.replace(/#.*$/, '').trim())) {
+    if (line === '') continue;
+    assert.match(line, /^[^;{}"'\\]+[;{]$|^\}$/, `one directive a line: ${line}`);
+    if (line === '}') blocks.pop();
+    else if (line.endsWith('{')) blocks.push(line.slice(0, -1).trim());
+    else found.push([blocks.join(' '), line.slice(0, -1)]);
+  }
+  assert.deepEqual(blocks, []);
+  return found;
+}
+
+const known =
+  /^(listen|proxy_pass|proxy_connect_timeout|proxy_timeout|proxy_socket_keepalive|proxy_protocol|allow|deny|limit_conn) /;
+
+/** That the config passes on to what the entry names, and has no other way out. */
+function assertPassesOnlyTo(entry: IngressConfig, text: string): void {
+  const all = directives(text);
+  assert.ok(Array.isArray(entry.upstreams));
+  const wanted = entry.upstreams.map((upstream) =>
+    typeof upstream === 'string' ? upstream : upstream.address,
+  );
+  const servers = all.filter(([block]) => block === `stream upstream ${entry.name}`);
+  const hosts = servers.flatMap(([, directive]) => /^server (\S+)/.exec(directive)?.[1] ?? []);
+  assert.deepEqual(hosts, wanted.map(plainPort));
+  const served = all.filter(([block]) => block === 'stream server').map(([, directive]) => directive);
+  assert.deepEqual(
+    served.filter((directive) => directive.startsWith('proxy_pass')),
+    [`proxy_pass ${entry.name}`],
+  );
+  for (const directive of served)
+    assert.match(directive, directive.startsWith('return') ? /^return [0-9a-f]{16}$/ : known);
+  const others = all.filter(([block]) => !/^stream (server|upstream \S+)$/.test(block));
+  assert.ok(others.every(([block]) => ['', 'events', 'stream'].includes(block)));
+}
+
+/** As nginx is given it: without leading zeros. */
+const plainPort = (text: string) => text.replace(/:0*(\d+)$/, ':$1');
+
+describe('drawn ingress entries', () => {
+  let nginx: NginxCheck;
+  before(async () => {
+    nginx = await createNginxCheck();
+  });
+  after(() => nginx?.close());
+
+  test('the check can fail', async () => {
+    assert.match(
+      (await nginx.check('events {} stream { server { listen 1; proxy_pass evil; } }')) ?? '',
+      /emerg/,
+    );
+  });
+
+  test('are refused, or taken by nginx and led nowhere else', async (t) => {
+    const random = seeded(20_261_123);
+    const taken: IngressConfig[] = [];
+    for (let i = 0; i < entries; i += 1) {
+      const entry = accepted(drawEntry(random, `e${i}`, 1_000 + (i % perConfig)));
+      if (entry === undefined) continue;
+      assertPassesOnlyTo(entry, renderNginxConf([entry]).text);
+      taken.push(entry);
+    }
+    t.diagnostic(`${taken.length} of ${entries} were accepted`);
+    assert.ok(taken.length > entries / 10 && taken.length < (entries * 9) / 10, 'both ends are reached');
+    const doors = new Map<number, IngressConfig[]>();
+    for (const entry of taken) doors.set(entry.listen, [...(doors.get(entry.listen) ?? []), entry]);
+    const rows = Math.max(...[...doors.values()].map((behind) => behind.length));
+    for (let row = 0; row < rows; row += 1) {
+      const batch = [...doors.values()].flatMap((behind) => behind[row] ?? []);
+      const verdict = await nginx.check(renderNginxConf(batch).text);
+      assert.equal(verdict, undefined, `nginx refuses a config of ${batch.length} entries`);
+    }
+  });
+});
