@@ -7,7 +7,7 @@
 #   SEED=…, MINUTES=…, COUNT=…  for make chaos: which faults, for how long (10), or how many: see docs/testing.md
 #   COUNT=2000, RESTARTS=200, ROUNDS=25  for make soak: new interfaces, new D-Bus daemons, and looks: see docs/testing.md
 #   NODES=10000, OUTAGE=10m, SEED=1, STARTING=5  for make fleet: nodes, how long home is away, the seed, the percentage that boots then
-#   TESTS='…'   only these test files, for unit, contract, simulation and bed
+#   TESTS='…'   only these test files, for unit, contract, simulation, conformance and bed
 #   MINUTES=1   how long the bench leaves mooring alone (5), TRIALS=50 and PARTS=start,idle,tags,pass,dns,restart: see docs/benchmarks.md
 
 SHELL := /bin/bash
@@ -36,9 +36,9 @@ demo: need-root deb ## boot a real node and see it moored, step by step (KEEP=1 
 
 .PHONY: test
 test: deps ## everything below that checks something, to the end, and fails if anything failed
-	$(NODE) test/support/run-suites.ts lint package unit contract simulation base bed
+	$(NODE) test/support/run-suites.ts lint package unit contract simulation base conformance bed
 
-.PHONY: lint unit contract simulation
+.PHONY: lint unit contract simulation conformance
 lint: deps ## format, types, and the arrows between the rooms
 	$(NODE) test/support/run-suites.ts lint
 unit: deps ## unit tests, with coverage
@@ -47,6 +47,8 @@ contract: deps deb ## adapters, units and package against the real programs
 	$(NODE) test/support/run-suites.ts contract
 simulation: deps ## the brain against a simulated node
 	$(NODE) test/support/run-suites.ts simulation
+conformance: need-root deps ## the simulation's models against the real things
+	$(NODE) test/support/run-suites.ts base conformance
 
 .PHONY: sim
 sim: deps ## 10,000 simulated schedules of faults (COUNT=…), or one again (SEED=…)

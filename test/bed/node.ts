@@ -157,10 +157,15 @@ export class BedNode {
     return this.#run.tryRun([...this.enterCommand(), ...words(command)], { part: 'inside' }, options);
   }
 
+  /** Its PID 1, as the host numbers it. */
+  get initPid(): number {
+    if (this.#init === undefined) throw new BedError('the node does not run');
+    return this.#init;
+  }
+
   /** The command line that enters the node, for a person or a script. */
   enterCommand(): string[] {
-    if (this.#init === undefined) throw new BedError('the node does not run');
-    return ['nsenter', '-t', String(this.#init), '-m', '-u', '-i', '-n', '-p', '-C', '--'];
+    return ['nsenter', '-t', String(this.initPid), '-m', '-u', '-i', '-n', '-p', '-C', '--'];
   }
 
   /** Writes a file inside, folders made as needed. */

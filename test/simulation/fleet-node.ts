@@ -11,6 +11,7 @@ import { VirtualClock } from './clock.ts';
 import { FleetHome } from './fleet-home.ts';
 import { hasJoined } from './fleet-k3s.ts';
 import { isOpen, type Outage } from './fleet-outage.ts';
+import { k3sSettings } from './models/k3s-agent.ts';
 import { UnitModel } from './models/units.ts';
 
 /** What mooring did on a node, in virtual ms. */
@@ -52,13 +53,11 @@ export async function mooredLife(outage: Outage, random: Random, bootMs: number)
   const edge = (reason: string) => clock.after(random.between(1, 4), () => loop.wake(reason));
 
   const k3s: UnitModel = new UnitModel(clock, random, {
-    mayStart: () => true,
+    ...k3sSettings,
     begun: () => undefined,
     isReady: () => hasJoined(outage, k3s.begins.at(-1) ?? 0, clock.nowMs),
     askMs: 1_000,
     stopMs: k3sStopMs,
-    restartSecMs: 5_000,
-    limit: 3,
   });
   k3s.changed = () => edge('unit');
   const home = new FleetHome({

@@ -77,6 +77,12 @@ const suites: Readonly<Record<string, Suite>> = {
     deadlineMs: 30 * minuteMs,
     commands: { 'the base of the bed is there': [process.execPath, 'test/bed/base.ts'] },
   },
+  conformance: {
+    kind: 'tests',
+    deadlineMs: 10 * minuteMs,
+    files: 'test/conformance/**/*.test.ts',
+    flags: ['--test-timeout=180000'],
+  },
   bed: {
     kind: 'tests',
     deadlineMs: 45 * minuteMs,

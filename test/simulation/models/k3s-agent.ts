@@ -8,7 +8,15 @@ import type { VirtualClock } from '../clock.ts';
 import type { K3sFilesModel } from './files.ts';
 import type { FlannelModel } from './flannel.ts';
 import type { KernelModel } from './kernel.ts';
-import { UnitModel } from './units.ts';
+import { UnitModel, type UnitSettings } from './units.ts';
+
+/** As packaged. */
+export const k3sSettings: UnitSettings = {
+  restartSecMs: 5_000,
+  limit: 3,
+  limitPeriodMs: 600_000,
+  isForgotten: true,
+};
 
 /** What it took over at its start. */
 export interface Binding {
@@ -39,7 +47,8 @@ export class K3sAgentModel {
   constructor(clock: VirtualClock, random: Random, around: AgentSurroundings) {
     this.around = around;
     this.unit = new UnitModel(clock, random, {
-      mayStart: () => this.addressIsThere(),
+      ...k3sSettings,
+      execCondition: () => this.addressIsThere(),
       begun: () => this.begin(),
       isReady: () => {
         const isReady = around.isServerThere() && this.isBoundToTheLinkOfNow();
@@ -49,8 +58,6 @@ export class K3sAgentModel {
       },
       askMs: 2_000,
       stopMs: [50, 1_500],
-      restartSecMs: 5_000,
-      limit: 3,
     });
     this.unit.changed = around.changed;
   }

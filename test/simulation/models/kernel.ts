@@ -1,4 +1,4 @@
-/** The kernel's interfaces: a device that is gone comes back under another ifindex. */
+/** The kernel's interfaces: a device that is gone comes back under another ifindex. `test/conformance` holds it to the real one. */
 import type { Link, LinksReading, Netlink } from '../../../src/systems/netlink/types.ts';
 
 export interface SimLink {
@@ -7,7 +7,12 @@ export interface SimLink {
   up: boolean;
   mtuBytes: number;
   addresses: string[];
+  /** net.ipv4.conf.….promote_secondaries. */
+  promotesSecondaries: boolean;
 }
+
+/** Of an IPv4 address with a prefix of 24, as all are here. */
+const subnet = (address: string) => address.slice(0, address.lastIndexOf('.'));
 
 export class KernelModel implements Netlink {
   readonly links = new Map<string, SimLink>();
@@ -26,7 +31,15 @@ export class KernelModel implements Netlink {
   }
 
   create(name: string): SimLink {
-    const link: SimLink = { name, ifindex: this.nextIfindex++, up: false, mtuBytes: 1500, addresses: [] };
+    const ifindex = this.nextIfindex++;
+    const link: SimLink = {
+      name,
+      ifindex,
+      up: false,
+      mtuBytes: 1500,
+      addresses: [],
+      promotesSecondaries: false,
+    };
     this.links.set(name, link);
     this.tell();
     return link;
@@ -45,6 +58,20 @@ export class KernelModel implements Netlink {
     if (this.links.get(link.name) !== link) return;
     change(link);
     this.tell();
+  }
+
+  has(ifindex: number): boolean {
+    return [...this.links.values()].some((link) => link.ifindex === ifindex);
+  }
+
+  /** Deletes one address (`address/prefix`), and with the first one of a subnet the others of it, unless they are promoted. */
+  deleteAddress(link: SimLink, address: string): void {
+    const ofSubnet = (other: string) => subnet(other) === subnet(address);
+    const isFirst = link.addresses.find(ofSubnet) === address;
+    const takesAll = isFirst && !link.promotesSecondaries;
+    this.alter(link, (it) => {
+      it.addresses = it.addresses.filter((other) => other !== address && !(takesAll && ofSubnet(other)));
+    });
   }
 
   /** As the adapter reads it: addresses show only while the device is up. */

@@ -5,7 +5,15 @@ import type { IngressReading, Nginx } from '../../../src/systems/nginx/types.ts'
 import type { Random } from '../../support/random.ts';
 import type { VirtualClock } from '../clock.ts';
 import type { DiskModel } from './files.ts';
-import { UnitModel } from './units.ts';
+import { UnitModel, type UnitSettings } from './units.ts';
+
+/** As packaged. */
+export const ingressSettings: UnitSettings = {
+  restartSecMs: 2_000,
+  limit: 5,
+  limitPeriodMs: 600_000,
+  forks: true,
+};
 
 export class NginxModel implements Nginx {
   /** `mooring-ingress.service`. */
@@ -25,7 +33,8 @@ export class NginxModel implements Nginx {
   constructor(clock: VirtualClock, random: Random, disk: DiskModel, changed: () => void = () => undefined) {
     this.disk = disk;
     this.unit = new UnitModel(clock, random, {
-      mayStart: () => this.config.kind === 'present',
+      ...ingressSettings,
+      condition: () => this.config.kind === 'present',
       begun: () => {
         this.served = undefined;
         this.runs = this.program;
@@ -40,8 +49,6 @@ export class NginxModel implements Nginx {
       },
       askMs: 100,
       stopMs: [50, 500],
-      restartSecMs: 2_000,
-      limit: 5,
     });
     this.unit.changed = () => {
       if (this.unit.active !== 'active') this.served = undefined;

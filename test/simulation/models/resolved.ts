@@ -1,6 +1,7 @@
 /**
- * systemd-resolved: settings by ifindex, which go with the device. It connects to the bus at its start and never again, so a
- * bus that goes away takes it along until it is restarted.
+ * systemd-resolved: settings by ifindex, which go with the device and with nothing else (it keeps them over its own restart). A link
+ * that has none reads as empty. It connects to the bus at its start and never again, so a bus that goes away takes it along until it
+ * is restarted. `test/conformance` holds it to the real one.
  */
 import { SystemError } from '../../../src/systems/error.ts';
 import type { DnsReading, LinkDns, Resolved } from '../../../src/systems/resolved/types.ts';
@@ -9,12 +10,16 @@ import type { BusModel } from './bus.ts';
 import type { KernelModel } from './kernel.ts';
 import type { DrivenUnit } from './systemd.ts';
 
+const empty: LinkDns = { servers: [], domains: [], defaultRoute: false };
+
 export class ResolvedModel implements Resolved {
   isRunning = true;
   /** The bus went away while it ran, and it has not been started anew since. */
   hasLostBus = false;
-  /** Settings by ifindex. */
+  /** Settings by ifindex, where somebody set any. */
   readonly links = new Map<number, LinkDns>();
+  /** What networkd's own files say for the links that it owns, by ifindex. */
+  private readonly owned = new Map<number, LinkDns>();
   private readonly bus: BusModel;
   private readonly kernel: KernelModel;
   private readonly changed: () => void;
@@ -33,7 +38,20 @@ export class ResolvedModel implements Resolved {
     this.bus = bus;
     this.kernel = kernel;
     this.changed = changed;
-    kernel.onRemoved((ifindex) => this.links.delete(ifindex));
+    kernel.onRemoved((ifindex) => {
+      this.links.delete(ifindex);
+      this.owned.delete(ifindex);
+    });
+  }
+
+  /** networkd takes a link into its own hands. */
+  own(ifindex: number, settings: LinkDns): void {
+    this.owned.set(ifindex, settings);
+  }
+
+  /** It forgets what others set on its links. */
+  restartNetworkd(): void {
+    for (const ifindex of this.owned.keys()) this.links.delete(ifindex);
   }
 
   start(): void {
@@ -58,19 +76,18 @@ export class ResolvedModel implements Resolved {
     if (!this.isThere()) return { kind: 'absent', error: 'no resolved', isOffBus: true };
     const links: Record<number, LinkDns> = {};
     for (const ifindex of ifindexes) {
-      const settings = this.links.get(ifindex);
-      if (settings !== undefined) links[ifindex] = settings;
+      if (this.kernel.has(ifindex))
+        links[ifindex] = this.links.get(ifindex) ?? this.owned.get(ifindex) ?? empty;
     }
     return { kind: 'present', links, resolvConfMode: 'stub' };
   }
 
-  async set(ifindex: number, want: LinkDns): Promise<'resolved'> {
+  async set(ifindex: number, want: LinkDns): Promise<'resolved' | 'networkd'> {
     this.need();
-    if (![...this.kernel.links.values()].some((link) => link.ifindex === ifindex))
-      throw new SystemError('no-such-link', 'gone');
+    if (!this.kernel.has(ifindex)) throw new SystemError('no-such-link', 'gone');
     this.links.set(ifindex, want);
     this.changed();
-    return 'resolved';
+    return this.owned.has(ifindex) ? 'networkd' : 'resolved';
   }
 
   async revert(ifindex: number): Promise<void> {

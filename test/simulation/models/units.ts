@@ -1,4 +1,4 @@
-/** systemd with the two units, k3s and nginx behind them: jobs, ExecCondition, Restart= with its limit, invocation ids. */
+/** A unit as PID 1 drives it: jobs, conditions, Restart= with its limit, runs. `test/conformance` holds it to the real one. */
 import { SystemError } from '../../../src/systems/error.ts';
 import type { UnitReading } from '../../../src/systems/systemd/types.ts';
 import type { Random } from '../../support/random.ts';
@@ -6,11 +6,28 @@ import type { VirtualClock } from '../clock.ts';
 import type { DrivenUnit } from './systemd.ts';
 
 type Active = 'inactive' | 'activating' | 'active' | 'deactivating' | 'failed';
+/** Of `activating`: it waits for RestartSec=, ExecCondition= runs, or the program does. */
+type Phase = 'auto-restart' | 'condition' | 'start';
+
+/** What its file says. */
+export interface UnitSettings {
+  /** Type=forking: its main process is known once it is ready. */
+  readonly forks?: boolean;
+  /** No unit that is loaded refers to it: PID 1 forgets one that is inactive, with its last run and the count of its starts. */
+  readonly isForgotten?: boolean;
+  readonly restartSecMs: number;
+  /** StartLimitBurst=. */
+  readonly limit: number;
+  /** StartLimitIntervalSec=. */
+  readonly limitPeriodMs: number;
+}
 
 /** What makes a unit differ from another. */
-export interface Program {
-  /** ExecCondition=: whether the start may go on. */
-  readonly mayStart: () => boolean;
+export interface Program extends UnitSettings {
+  /** Condition…=: where it does not hold, a start does nothing at all. */
+  readonly condition?: () => boolean;
+  /** ExecCondition=: where it does not hold, a start ends at once and is not repeated. */
+  readonly execCondition?: () => boolean;
   /** The program begins. */
   readonly begun: () => void;
   /** Whether a program that has begun is ready now; asked every `askMs`. */
@@ -19,28 +36,30 @@ export interface Program {
   readonly reloaded?: () => void;
   readonly askMs: number;
   readonly stopMs: readonly [number, number];
-  readonly restartSecMs: number;
-  /** StartLimitBurst=. */
-  readonly limit: number;
 }
 
-const limitPeriodMs = 600_000;
+const noRun = { invocation: 0, startedMs: 0, result: 'success' };
 
 export class UnitModel implements DrivenUnit {
   active: Active = 'inactive';
-  result = 'success';
-  /** Jobs that somebody asked for and that have not ended. */
-  jobs = 0;
+  /** What a person made of its file. */
+  file: 'enabled' | 'disabled' | 'masked' = 'enabled';
   /** Monotonic ms of each time that the program began. */
   readonly begins: number[] = [];
   changed: () => void = () => undefined;
   private readonly clock: VirtualClock;
   private readonly random: Random;
   private readonly program: Program;
-  private run = 0;
-  private invocation = 0;
-  private autoRestart = false;
-  private counted: number[] = [];
+  private phase: Phase = 'start';
+  private job: 'start' | 'restart' | 'stop' | undefined;
+  /** The job waits: for PID 1, or for the former run to end. */
+  private isQueued = false;
+  /** Told apart from what was under way before. */
+  private turn = 0;
+  private invocations = 0;
+  private newest = noRun;
+  /** The window in which starts are counted begins with the first of them, and does not move on. */
+  private counted = { sinceMs: Number.NEGATIVE_INFINITY, starts: 0 };
 
   constructor(clock: VirtualClock, random: Random, program: Program) {
     this.clock = clock;
@@ -49,19 +68,18 @@ export class UnitModel implements DrivenUnit {
   }
 
   start(): void {
-    if (this.active === 'active' || (this.active === 'activating' && !this.autoRestart)) return;
-    this.job(() => this.launch());
+    this.needUnmasked();
+    if (this.hasProcess()) return;
+    // One that waits for RestartSec= is counted, makes PID 1 restart the unit at once, and that is counted again (systemd 257).
+    const isRefused = this.active === 'activating' && !this.isWithinLimit();
+    if (isRefused) this.fail();
+    else this.queue('start', () => this.launch());
   }
 
   restart(): void {
-    if (this.active === 'inactive' || this.active === 'failed') {
-      this.start();
-      return;
-    }
-    this.run += 1;
-    const [low, high] = this.program.stopMs;
-    this.become('deactivating');
-    this.job(() => this.launch(), this.random.between(low, high));
+    this.needUnmasked();
+    if (this.hasProcess()) this.end('restart', () => this.launch());
+    else this.queue('start', () => this.launch());
   }
 
   reload(): void {
@@ -69,92 +87,177 @@ export class UnitModel implements DrivenUnit {
   }
 
   stop(): void {
-    this.run += 1;
-    this.become('inactive');
+    if (this.active === 'inactive' || this.active === 'failed') return;
+    if (this.hasProcess()) this.end('stop', () => this.rest());
+    else this.queue('stop', () => this.rest());
   }
 
+  /** Clears the count of starts as well, and what is said of the last end, in any state. */
   resetFailed(): void {
-    this.counted = [];
-    if (this.active === 'failed') this.become('inactive');
+    this.counted = { sinceMs: Number.NEGATIVE_INFINITY, starts: 0 };
+    this.newest = { ...this.newest, result: 'success' };
+    if (this.active === 'failed') this.rest();
   }
 
-  /** The program ends by itself, with an error. */
-  crash(): void {
-    if (this.active !== 'active' && this.active !== 'activating') return;
-    const run = ++this.run;
-    this.result = 'exit-code';
-    this.autoRestart = true;
+  /** The program ends by itself. */
+  crash(result: 'exit-code' | 'signal' | 'success' = 'exit-code'): void {
+    if (this.active !== 'active' && !(this.active === 'activating' && this.phase === 'start')) return;
+    const turn = ++this.turn;
+    this.newest = { ...this.newest, result };
+    this.phase = 'auto-restart';
+    this.job = undefined;
     this.become('activating');
     this.clock.after(this.program.restartSecMs, () => {
-      if (this.run === run) this.launch();
+      if (this.turn === turn) this.launch();
     });
   }
 
   read(): UnitReading {
+    const { invocation, startedMs, result } = this.newest;
+    const isMasked = this.file === 'masked';
     return {
-      loadState: 'loaded',
+      loadState: isMasked ? 'masked' : 'loaded',
       activeState: this.active,
-      subState: this.autoRestart ? 'auto-restart' : this.active,
-      unitFileState: 'static',
-      result: this.result,
-      invocationId: this.invocation === 0 ? '' : this.invocation.toString(16).padStart(32, '0'),
-      mainPid: this.isRunning() ? 1000 + this.invocation : 0,
-      startedMs: this.begins.at(-1) ?? 0,
+      subState: this.subState(),
+      unitFileState: this.file,
+      result,
+      invocationId: invocation === 0 ? '' : invocation.toString(16).padStart(32, '0'),
+      mainPid: this.hasMainProcess() ? 1000 + invocation : 0,
+      startedMs,
       statusText: '',
-      job: this.jobs > 0 ? 'start' : undefined,
+      job: this.job,
     };
   }
 
-  /** Whether the program runs, ready or not. */
-  private isRunning(): boolean {
-    return this.active === 'active' || (this.active === 'activating' && !this.autoRestart);
+  private subState(): string {
+    const names = { inactive: 'dead', active: 'running', deactivating: 'stop-sigterm', failed: 'failed' };
+    return this.active === 'activating' ? this.phase : names[this.active];
   }
 
-  private job(then: () => void, delayMs = this.random.between(1, 20)): void {
-    if (this.jobs > 0) throw new SystemError('two-jobs', 'a second job was queued beside the first');
-    this.jobs += 1;
-    const run = ++this.run;
+  /** Something runs that has to end before the next run. */
+  private hasProcess(): boolean {
+    return this.active === 'active' || (this.active === 'activating' && this.phase !== 'auto-restart');
+  }
+
+  private hasMainProcess(): boolean {
+    if (this.active === 'activating') return this.phase === 'start' && this.program.forks !== true;
+    return this.active === 'active' || this.active === 'deactivating';
+  }
+
+  private needUnmasked(): void {
+    if (this.file === 'masked') throw new SystemError('unit-masked', 'it is masked');
+  }
+
+  private queue(
+    job: 'start' | 'restart' | 'stop',
+    then: () => void,
+    delayMs = this.random.between(1, 20),
+  ): void {
+    if (this.isQueued) throw new SystemError('two-jobs', 'a second job was queued beside the first');
+    this.isQueued = true;
+    this.job = job;
+    const turn = ++this.turn;
     this.clock.after(delayMs, () => {
-      this.jobs -= 1;
-      if (run === this.run) then();
+      this.isQueued = false;
+      if (turn === this.turn) then();
     });
+  }
+
+  private end(job: 'restart' | 'stop', then: () => void): void {
+    const [low, high] = this.program.stopMs;
+    this.queue(job, then, this.random.between(low, high));
+    this.become('deactivating');
   }
 
   private launch(): void {
-    const run = ++this.run;
-    this.autoRestart = false;
-    const now = this.clock.nowMs;
-    this.counted = this.counted.filter((at) => now - at < limitPeriodMs);
-    if (this.counted.length >= this.program.limit) {
-      this.result = 'start-limit-hit';
-      this.become('failed');
+    const turn = ++this.turn;
+    this.job = undefined;
+    if (this.program.condition?.() === false) {
+      this.rest();
       return;
     }
-    this.counted.push(now);
-    if (!this.program.mayStart()) {
-      this.result = 'exec-condition';
-      this.become('inactive');
+    if (!this.isWithinLimit()) {
+      this.fail();
       return;
     }
-    this.result = 'success';
-    this.invocation += 1;
-    this.begins.push(now);
-    this.program.begun();
+    this.job = 'start';
+    this.invocations += 1;
+    this.newest = { ...noRun, invocation: this.invocations };
+    const { execCondition } = this.program;
+    if (execCondition === undefined) {
+      this.begin();
+      return;
+    }
+    this.phase = 'condition';
     this.become('activating');
-    this.wait(run);
+    this.clock.after(this.random.between(10, 40), () => {
+      if (turn !== this.turn) return;
+      if (execCondition()) {
+        this.begin();
+        return;
+      }
+      this.newest = { ...this.newest, result: 'exec-condition' };
+      this.rest();
+    });
   }
 
-  private wait(run: number): void {
+  private isWithinLimit(): boolean {
+    const { limit, limitPeriodMs } = this.program;
+    const { nowMs } = this.clock;
+    const { sinceMs, starts } = this.counted;
+    this.counted =
+      nowMs - sinceMs > limitPeriodMs ? { sinceMs: nowMs, starts: 1 } : { sinceMs, starts: starts + 1 };
+    return this.counted.starts <= limit;
+  }
+
+  private begin(): void {
+    const turn = this.turn;
+    if (this.program.forks !== true) this.noteStart();
+    this.begins.push(this.clock.nowMs);
+    this.phase = 'start';
+    this.program.begun();
+    this.become('activating');
+    this.wait(turn);
+  }
+
+  private noteStart(): void {
+    this.newest = { ...this.newest, startedMs: this.clock.nowMs };
+  }
+
+  private wait(turn: number): void {
     this.clock.after(this.program.askMs, () => {
-      if (run !== this.run) return;
-      if (this.program.isReady()) this.become('active');
-      else this.wait(run);
+      if (turn !== this.turn) return;
+      if (!this.program.isReady()) {
+        this.wait(turn);
+        return;
+      }
+      if (this.program.forks === true) this.noteStart();
+      this.job = undefined;
+      this.become('active');
     });
+  }
+
+  /** Beyond the limit of starts. What is known of the last end is kept. */
+  private fail(): void {
+    this.turn += 1;
+    this.job = undefined;
+    if (this.newest.result === 'success') this.newest = { ...this.newest, result: 'start-limit-hit' };
+    this.become('failed');
+  }
+
+  /** Inactive, by whatever way. */
+  private rest(): void {
+    this.turn += 1;
+    this.job = undefined;
+    if (this.program.isForgotten === true) {
+      this.newest = noRun;
+      this.counted = { sinceMs: Number.NEGATIVE_INFINITY, starts: 0 };
+    }
+    this.become('inactive');
   }
 
   private become(active: Active): void {
     this.active = active;
-    if (active !== 'activating') this.autoRestart = false;
     this.changed();
   }
 }
