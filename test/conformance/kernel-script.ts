@@ -64,7 +64,7 @@ const makeFlannel = (name: string, local: string) =>
       `ip link add flannel.1 type vxlan id 1 dev ${device} local ${local} dstport 8472 nolearning`,
       'ip address add 10.42.3.0/32 dev flannel.1',
       'ip link set flannel.1 up',
-      ...[0, 1].map((pods) => `ip route add 10.42.${pods}.0/24 via 10.42.${pods}.0 dev flannel.1 onlink`),
+      ...[0, 2].map((pods) => `ip route add 10.42.${pods}.0/24 via 10.42.${pods}.0 dev flannel.1 onlink`),
     ].join('\n'),
   );
 

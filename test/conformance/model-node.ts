@@ -1,5 +1,6 @@
 /** The models of one node, without mooring and without chance: what takes a random time takes the shortest. */
 
+import { resolvedUnit } from '../../src/agent/world.ts';
 import { VirtualClock } from '../simulation/clock.ts';
 import { BusModel } from '../simulation/models/bus.ts';
 import { FlannelModel } from '../simulation/models/flannel.ts';
@@ -41,7 +42,7 @@ export class ModelNode {
     this.units = Object.fromEntries(
       Object.entries(programs).map(([name, program]) => [name, new UnitModel(this.clock, noChance, program)]),
     );
-    this.systemd = new SystemdModel(this.bus, this.units);
+    this.systemd = new SystemdModel(this.bus, { ...this.units, [resolvedUnit]: this.resolved.unit });
   }
 
   side(scope: Scope): Side {

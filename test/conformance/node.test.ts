@@ -9,7 +9,7 @@ import { kernelParts, kernelScript } from './kernel-script.ts';
 import { ModelNode } from './model-node.ts';
 import type { Part } from './normal.ts';
 import { RealNode } from './real-node.ts';
-import { dnsParts, owned, ownedScript, resolvedScript } from './resolved-script.ts';
+import { busScript, dnsParts, owned, ownedScript, resolvedScript } from './resolved-script.ts';
 import { follow, type Step } from './script.ts';
 import type { Scope } from './side.ts';
 import { hurriedScript, ingressScript, k3sScript, unitParts } from './systemd-script.ts';
@@ -40,40 +40,50 @@ describe('the simulation is like a real node:', () => {
 
   const onDevice: Scope = { devices: [device], units: [] };
 
-  test('the kernel: an interface, and what flannel has on it', () =>
-    play(kernelScript, onDevice, kernelParts, new ModelNode()));
+  // They touch different things; what they have in common, the bus, comes last.
+  describe('both at once:', { concurrency: true }, () => {
+    describe('links:', () => {
+      test('the kernel: an interface, and what flannel has on it', () =>
+        play(kernelScript, onDevice, kernelParts, new ModelNode()));
 
-  test('resolved: the DNS of a link that nobody else manages', () =>
-    play(resolvedScript, onDevice, dnsParts, new ModelNode()));
+      test('resolved: the DNS of a link that nobody else manages', () =>
+        play(resolvedScript, onDevice, dnsParts, new ModelNode()));
 
-  test('resolved: the DNS of a link that networkd owns', () =>
-    play(ownedScript, { devices: [owned], units: [] }, dnsParts, new ModelNode()));
-
-  for (const { unit, script } of [
-    { unit: k3sUnit, script: k3sScript },
-    { unit: hurriedUnit, script: hurriedScript },
-    { unit: ingressUnit, script: ingressScript },
-  ])
-    test(`systemd: the life of ${unit}`, () => {
-      const knobs: Knobs = { refuses: false, joins: false, lingers: false, configured: false };
-      const model = new ModelNode(programsFor(knobs));
-      return play(script(knobs), { devices: [], units: [unit] }, unitParts, model);
+      test('resolved: the DNS of a link that networkd owns', () =>
+        play(ownedScript, { devices: [owned], units: [] }, dnsParts, new ModelNode()));
     });
 
-  for (const { unit, settings } of [
-    { unit: k3sUnit, settings: k3sSettings },
-    { unit: ingressUnit, settings: ingressSettings },
-  ] as const)
-    test(`systemd: the limits of ${unit} are those of its model`, async () => {
-      const asked = ['RestartUSec', 'StartLimitBurst', 'StartLimitIntervalUSec'];
-      const told = await node.run(
-        `systemctl show --timestamp=us+utc ${untouched[unit]} ${asked.map((property) => `-p ${property}`).join(' ')}`,
-      );
-      const { restartSecMs, limit, limitPeriodMs } = settings;
-      assert.deepEqual(told.split('\n').sort(), [
-        `RestartUSec=${restartSecMs / 1_000}s`,
-        `StartLimitBurst=${limit}`,
-        `StartLimitIntervalUSec=${limitPeriodMs / 60_000}min`,
-      ]);
+    describe('units:', () => {
+      for (const { unit, script } of [
+        { unit: k3sUnit, script: k3sScript },
+        { unit: hurriedUnit, script: hurriedScript },
+        { unit: ingressUnit, script: ingressScript },
+      ])
+        test(`systemd: the life of ${unit}`, () => {
+          const knobs: Knobs = { refuses: false, joins: false, lingers: false, configured: false };
+          const model = new ModelNode(programsFor(knobs));
+          return play(script(knobs), { devices: [], units: [unit] }, unitParts, model);
+        });
+
+      for (const { unit, settings } of [
+        { unit: k3sUnit, settings: k3sSettings },
+        { unit: ingressUnit, settings: ingressSettings },
+      ] as const)
+        test(`systemd: the limits of ${unit} are those of its model`, async () => {
+          const asked = ['RestartUSec', 'StartLimitBurst', 'StartLimitIntervalUSec'];
+          const told = await node.run(
+            `systemctl show --timestamp=us+utc ${untouched[unit]} ${asked.map((property) => `-p ${property}`).join(' ')}`,
+          );
+          const { restartSecMs, limit, limitPeriodMs } = settings;
+          assert.deepEqual(told.split('\n').sort(), [
+            `RestartUSec=${restartSecMs / 1_000}s`,
+            `StartLimitBurst=${limit}`,
+            `StartLimitIntervalUSec=${limitPeriodMs / 60_000}min`,
+          ]);
+        });
     });
+  });
+
+  test('resolved: the bus goes away and comes back', () =>
+    play(busScript, onDevice, dnsParts, new ModelNode()));
 });

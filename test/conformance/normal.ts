@@ -58,7 +58,8 @@ export function normalised(seen: Seen, names: Names, parts: readonly Part[]) {
 }
 
 function normalDns({ dns }: Seen, names: Names) {
-  if (dns?.kind !== 'present') return dns?.kind;
+  if (dns === undefined) return undefined;
+  if (dns.kind === 'absent') return { kind: dns.kind, isOffBus: dns.isOffBus };
   const links = Object.entries(dns.links).map(([ifindex, settings]) => ({
     ifindex: names.of('ifindex', Number(ifindex)),
     ...settings,

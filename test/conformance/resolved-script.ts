@@ -1,4 +1,5 @@
 /** What befalls a link's DNS settings in systemd-resolved, on a link of nobody's and on one of systemd-networkd's. */
+import { resolvedUnit } from '../../src/agent/world.ts';
 import type { LinkDns } from '../../src/systems/resolved/types.ts';
 import { device } from '../support/world.ts';
 import { deleteDevice, makeTap, setDown, setUp } from './kernel-script.ts';
@@ -84,13 +85,13 @@ export const resolvedScript: readonly DnsStep[] = [
   set('mooring sets its DNS for the fourth time'),
   step(
     'somebody masks and stops resolved',
-    (node) => (node.resolved.isUp = false),
+    (node) => node.resolved.stop(),
     'systemctl mask --runtime --now systemd-resolved.service',
   ),
   set('mooring sets the DNS of a resolved that is away'),
   step(
     'resolved is there again',
-    (node) => (node.resolved.isUp = true),
+    (node) => node.resolved.start(),
     `systemctl unmask --runtime systemd-resolved.service; ${reset}; systemctl start systemd-resolved.service`,
   ),
   deleteDevice,
@@ -98,6 +99,31 @@ export const resolvedScript: readonly DnsStep[] = [
   revert('mooring reverts a link that is gone'),
   makeTap('the interface is made anew under its name'),
   set('mooring sets the DNS of the new one'),
+  deleteDevice,
+];
+
+/** The whole node, since the bus is everybody's: a resolved that has lost it is only brought back by a restart. */
+export const busScript: readonly DnsStep[] = [
+  makeTap('an interface is made'),
+  set('mooring sets its DNS'),
+  step(
+    'the bus goes away',
+    (node) => {
+      node.bus.isUp = false;
+      node.resolved.loseBus();
+    },
+    'systemctl stop dbus.socket dbus.service',
+  ),
+  set('mooring sets the DNS without a bus'),
+  step(
+    'the bus is there again, and resolved is not',
+    (node) => (node.bus.isUp = true),
+    'systemctl start dbus.socket',
+  ),
+  {
+    name: 'mooring restarts resolved',
+    act: () => ({ do: 'unit', verb: 'restart', unit: resolvedUnit }),
+  },
   deleteDevice,
 ];
 

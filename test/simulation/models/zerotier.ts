@@ -1,7 +1,7 @@
 /**
  * zerotier-one with one network, as measured: the order of kernel events at a start, the window in which the API answers
  * before it knows its networks, OK from the cache, addresses that stay while it is refused, and that what others do to its
- * interface is never mended.
+ * interface is never mended. `test/conformance` holds it to the stand-in.
  */
 import { SystemError } from '../../../src/systems/error.ts';
 import type { NetworkStatus, ZeroTier, ZeroTierReading } from '../../../src/systems/zerotier/types.ts';
@@ -15,7 +15,8 @@ type ApiTrouble = 'none' | 'hang' | 'garbage' | 'refuse-token';
 
 const mtuBytes = 2800;
 const listeningOn = ['10.99.0.2/9993'];
-const peers = [{ address: networkId.slice(0, 10), lastReceiveAgeMs: 23_000 }];
+/** How often a node with a configuration asks its controller. */
+const askedEveryMs = 60_000;
 /** The adapter's. */
 const deadlineMs = 2_000;
 
@@ -50,6 +51,12 @@ export class ZeroTierModel implements ZeroTier {
   private blacklist: readonly string[] = [];
   startedMs = 0;
   private readdressedMs = Number.NEGATIVE_INFINITY;
+  /** Root and controller are out of reach, and nobody says so. */
+  private isCut = false;
+  /** Times that it was cut off or reached again. */
+  private cuts = 0;
+  /** When the controller was heard, the last time that matters: it is renewed every minute while nothing is cut. */
+  private heardMs: number | undefined;
 
   constructor(clock: VirtualClock, kernel: KernelModel, random: Random) {
     this.clock = clock;
@@ -61,6 +68,7 @@ export class ZeroTierModel implements ZeroTier {
     if (this.isRunning) return;
     this.isRunning = true;
     this.online = false;
+    this.heardMs = undefined;
     this.startedMs = this.clock.nowMs;
     const generation = ++this.generation;
     const later = (delayMs: number, run: () => void) =>
@@ -75,9 +83,7 @@ export class ZeroTierModel implements ZeroTier {
       this.networksRead = true;
       if (this.joined) this.bringUp();
     });
-    later(readMs + this.random.between(3_000, 5_000), () => {
-      this.online = true;
-    });
+    later(readMs + this.random.between(3_000, 5_000), () => this.hear());
   }
 
   /** The device goes at once; the process, and its API, with it. */
@@ -108,9 +114,26 @@ export class ZeroTierModel implements ZeroTier {
     });
   }
 
+  /** Cuts root and controller off, or lets them be reached again. `online` notices after 500 s of silence. */
+  cutOff(isCut: boolean): void {
+    if (isCut) this.heardMs = this.heardMs === undefined ? undefined : this.clock.nowMs - this.silentMs();
+    this.isCut = isCut;
+    const cuts = ++this.cuts;
+    const generation = this.generation;
+    const delayMs = isCut ? 498_000 : this.random.between(1_000, 5_000);
+    this.clock.after(delayMs, () => {
+      if (cuts !== this.cuts || generation !== this.generation) return;
+      if (isCut) this.online = false;
+      else {
+        this.hear();
+        this.takeConfiguration();
+      }
+    });
+  }
+
   async read(): Promise<ZeroTierReading> {
     if (this.api === 'hang') {
-      await this.clock.sleep(this.random.between(deadlineMs, deadlineMs));
+      await this.clock.sleep(deadlineMs);
       return { kind: 'unreachable', error: 'deadline' };
     }
     if (this.api === 'garbage') return { kind: 'unreachable', error: 'no JSON' };
@@ -122,15 +145,20 @@ export class ZeroTierModel implements ZeroTier {
       address: '40c95ab4df',
       version: '1.14.1',
       listeningOn,
-      peers,
       online: this.online,
       interfacePrefixBlacklist: this.blacklist,
       networks: knows ? [this.network()] : [],
+      peers: [
+        {
+          address: networkId.slice(0, 10),
+          lastReceiveAgeMs: this.heardMs === undefined ? undefined : this.silentMs(),
+        },
+      ],
     };
   }
 
   async join(id: string): Promise<void> {
-    if (!this.apiUp || this.api !== 'none') throw new SystemError('zerotier-unreachable', 'no answer');
+    await this.need();
     if (id !== networkId) throw new SystemError('zerotier-not-found', id);
     if (!this.networksRead) this.cached = undefined;
     if (this.joined) return;
@@ -139,7 +167,7 @@ export class ZeroTierModel implements ZeroTier {
   }
 
   async leave(id: string): Promise<void> {
-    if (!this.apiUp || this.api !== 'none') throw new SystemError('zerotier-unreachable', 'no answer');
+    await this.need();
     if (id !== networkId || !this.joined || !this.networksRead) return;
     this.joined = false;
     this.cached = undefined;
@@ -147,15 +175,15 @@ export class ZeroTierModel implements ZeroTier {
   }
 
   async rejoin(id: string): Promise<void> {
+    await this.need();
+    if (!this.joined || !this.networksRead) throw new SystemError('zerotier-unexpected', 'it is not joined');
     await this.leave(id);
     await this.join(id);
   }
 
   async setInterfacePrefixBlacklist(prefixes: readonly string[]): Promise<void> {
-    if (!this.apiUp || this.api !== 'none') throw new SystemError('zerotier-unreachable', 'no answer');
-    this.clock.after(this.random.between(1_000, 10_000), () => {
-      if (this.random.chance(0.95)) this.blacklist = prefixes;
-    });
+    await this.need();
+    this.blacklist = prefixes;
   }
 
   /** Whether the API can be seen to say OK, while the kernel has not got what it says. */
@@ -178,11 +206,33 @@ export class ZeroTierModel implements ZeroTier {
     const link = this.kernel.links.get(device);
     return (
       this.authorized &&
+      !this.isCut &&
       this.status === 'OK' &&
       link?.up === true &&
       link.mtuBytes === mtuBytes &&
       link.addresses.includes(this.address)
     );
+  }
+
+  /** Throws what the adapter throws while the API is in trouble. */
+  private async need(): Promise<void> {
+    if (this.api === 'hang') await this.clock.sleep(deadlineMs);
+    if (this.api === 'refuse-token')
+      throw new SystemError('zerotier-unauthorized', 'the API token is refused');
+    if (this.api === 'garbage') throw new SystemError('zerotier-unexpected', 'no JSON');
+    if (!this.apiUp || this.api !== 'none') throw new SystemError('zerotier-unreachable', 'no answer');
+  }
+
+  private hear(): void {
+    if (this.isCut || !this.isRunning) return;
+    this.online = true;
+    this.heardMs = this.clock.nowMs;
+  }
+
+  /** Since the controller was heard last. */
+  private silentMs(): number {
+    const sinceMs = this.clock.nowMs - (this.heardMs ?? this.clock.nowMs);
+    return this.isCut ? sinceMs : sinceMs % askedEveryMs;
   }
 
   private network() {
@@ -219,7 +269,7 @@ export class ZeroTierModel implements ZeroTier {
 
   /** The controller's answer arrives. */
   private takeConfiguration(): void {
-    if (!this.isRunning || !this.joined) return;
+    if (!this.isRunning || !this.joined || this.isCut) return;
     if (!this.authorized) {
       this.status = 'ACCESS_DENIED';
       return;
