@@ -42,7 +42,7 @@ describe('the simulation is like a real node:', () => {
 
   // They touch different things; what they have in common, the bus, comes last.
   describe('both at once:', { concurrency: true }, () => {
-    describe('links:', () => {
+    describe('links:', { concurrency: 1 }, () => {
       test('the kernel: an interface, and what flannel has on it', () =>
         play(kernelScript, onDevice, kernelParts, new ModelNode()));
 
@@ -53,7 +53,7 @@ describe('the simulation is like a real node:', () => {
         play(ownedScript, { devices: [owned], units: [] }, dnsParts, new ModelNode()));
     });
 
-    describe('units:', () => {
+    describe('units:', { concurrency: 1 }, () => {
       for (const { unit, script } of [
         { unit: k3sUnit, script: k3sScript },
         { unit: hurriedUnit, script: hurriedScript },

@@ -81,7 +81,8 @@ const suites: Readonly<Record<string, Suite>> = {
     kind: 'tests',
     deadlineMs: 10 * minuteMs,
     files: 'test/conformance/**/*.test.ts',
-    flags: ['--test-timeout=180000'],
+    // The two that take long mostly wait.
+    flags: ['--test-timeout=180000', '--test-concurrency=2'],
   },
   bed: {
     kind: 'tests',
