@@ -82,6 +82,11 @@ bundle: deps ## build/lib: what goes to /usr/lib/mooring
 deb: bundle ## build/mooring_<version>_<arch>.deb (VERSION=…, ARCH=arm64)
 	$(NODE) packaging/deb/build.ts $(version_flag) $(arch_flag)
 
+.PHONY: image
+image: need-root deb ## build/mooring-image.raw: a Debian that boots (UEFI), with all that a node needs (K3S=…, ZEROTIER_DEB=…, SUITE=…)
+	@packaging/prepare-host packaging/image/host-packages
+	MOORING_DEB=$$(ls -t build/mooring_*_$${ARCH:-$$(dpkg --print-architecture)}.deb | head -n 1) packaging/image/build-image build/mooring-image.raw
+
 .PHONY: tf-schemas
 tf-schemas: deps ## fetch anew what the Terraform examples are checked against (100 MB)
 	$(NODE) test/contract/examples/provider-schemas.ts
