@@ -48,7 +48,7 @@ export function cloudFinding(wanted: Config['node'], reading: CloudReading): Fin
         return isUnknown('TagsUnknown', `${what}; its tags are not known: ${reading.tagsError}`);
       const { skipped } = tagMeaning(wanted, reading);
       if (skipped.length > 0)
-        return isTrue('TagsSkipped', `${what}; tags that are no labels or taints: ${skipped.join('; ')}`);
+        return isTrue('TagsSkipped', `${what}; tags that are no labels or taints: ${shortList(skipped)}`);
       // Where the cloud does not tell, it is not that there is none.
       if (provider === 'oracle' && wanted.externalIp === 'auto' && reading.facts.publicIpv4 === undefined)
         return isTrue(
@@ -60,6 +60,14 @@ export function cloudFinding(wanted: Config['node'], reading: CloudReading): Fin
     default:
       return reading satisfies never;
   }
+}
+
+/** Enough to mend the first ones. */
+const shownTags = 5;
+
+function shortList(skipped: readonly string[]): string {
+  const more = skipped.length - shownTags;
+  return [...skipped.slice(0, shownTags), ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
 }
 
 /** The node's external addresses: from the config, or from the cloud, or none. */

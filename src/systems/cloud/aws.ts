@@ -19,6 +19,9 @@ const sessionSeconds = '21600';
 /** More than the keys of fifty tags. */
 const listBytes = 16_384;
 
+/** A tag's key in a path: as it is where AWS lets the metadata show it, and never as more than one segment. */
+const segmentOf = (key: string) => (/^[A-Za-z0-9+=.,_:@-]+$/.test(key) ? key : encodeURIComponent(key));
+
 /** A client that remembers its session token and the address that works. */
 export function createAws(options: AwsOptions): Provider {
   const { questions, tagPrefix } = options;
@@ -76,7 +79,7 @@ export function createAws(options: AwsOptions): Provider {
       const keys = listed.split('\n').filter((key) => key.startsWith(tagPrefix));
       const pairs: [string, string][] = [];
       for (const key of keys) {
-        pairs.push([key, (await fact(`tags/instance/${encodeURIComponent(key)}`)) ?? '']);
+        pairs.push([key, (await fact(`tags/instance/${segmentOf(key)}`)) ?? '']);
       }
       return wantedTags(tagPrefix, pairs);
     }

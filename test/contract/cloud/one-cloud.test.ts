@@ -104,6 +104,26 @@ describe('what only one cloud has', () => {
     },
   );
 
+  test('AWS: a tag cannot make mooring ask for anything but itself', bounded, async (context) => {
+    const tags = { 'mooring-label-a:b@c': 'x', 'mooring-/../../../iam/security-credentials/edge-role': 'y' };
+    const role = { accessKeyId: 'ASIAEXAMPLE', secretKey: 'a-secret', token: 'a-token' };
+    const service = createMetadataService('aws', { tags, role, showsTags: true });
+    // The stand-in lists by path segments, AWS line by line.
+    const list = Object.keys(tags).join('\n');
+    const rig = await createRig(context, (request, ...rest) =>
+      (request.path.endsWith('/tags/instance') ? answerWith(200, list) : serving(service))(request, ...rest),
+    );
+    const cloud = await rig.start({ mode: 'aws', calmMs: 60_000, tagPrefix: 'mooring-' });
+    await rig.wakes.next();
+    assert.deepEqual(
+      rig.server.seen.filter(({ path }) => path.includes('iam/')),
+      [],
+    );
+    assert.equal(JSON.stringify(cloud.read()).includes('a-secret'), false);
+    const reading = cloud.read();
+    assert.equal(reading.kind === 'known' && reading.facts.tags?.['mooring-label-a:b@c'], 'x');
+  });
+
   test('DigitalOcean: a reserved address comes before the droplet’s own', bounded, async (context) => {
     const retouch = (answer: MetadataAnswer) => ({
       ...answer,

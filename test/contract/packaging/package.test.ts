@@ -64,6 +64,21 @@ describe('the package', () => {
     assert.match(said, new RegExp(`^mooring ${version.replaceAll('.', '\\.')} \\(Node\\.js v24\\.`));
   });
 
+  test("keeps AWS' SDK out of the daemon, in a program of its own that answers in words", () => {
+    const lib = join(unpacked, 'usr/lib/mooring');
+    assert.doesNotMatch(
+      readFileSync(join(lib, 'mooring.cjs'), 'utf8'),
+      /DescribeTags(Command|Request)|smithy/i,
+    );
+    const { status, stdout } = spawnSync(
+      join(lib, 'node'),
+      [join(lib, 'aws-tags.cjs'), 'eu-central-1', 'i-0123456789abcdef0'],
+      { encoding: 'utf8', timeout: 30_000, env: { AWS_EC2_METADATA_DISABLED: 'true', HOME: '/nonexistent' } },
+    );
+    assert.equal(status, 1);
+    assert.match(stdout, /^\{"error":"the instance has no role: [^"]*"\}$/);
+  });
+
   test('accepts the config that it brings as an example', () => {
     const { status, stdout, stderr } = spawnSync(
       join(unpacked, 'usr/lib/mooring/node'),

@@ -89,6 +89,15 @@ describe('the k3s config of a node at a cloud', () => {
     assert.match(condition?.message ?? '', /mooring-label-x/);
   });
 
+  test('names some of many tags that a kubelet would refuse', () => {
+    const tags = Object.fromEntries(
+      Array.from({ length: 64 }, (_, i) => [`mooring-label-${i}`, ' '.repeat(300)]),
+    );
+    const { condition } = look(known({ tags }), { tags: {} });
+    assert.match(condition?.message ?? '', /; and 59 more$/);
+    assert.ok((condition?.message.length ?? 0) < 1500);
+  });
+
   test('tells of tags that cannot be had', () => {
     const { condition } = look(known({}, 'no role'), { tags: {} });
     assert.deepEqual([condition?.status, condition?.reason], ['unknown', 'TagsUnknown']);
