@@ -51,7 +51,7 @@ variable "node" {
   type = object({
     zerotier_network = string
     k3s_server       = string
-    k3s              = map(object({ url = string, sha256 = string }))
+    k3s              = object({ version = string, sha256 = map(string) })
     mooring          = map(object({ url = string, sha256 = string }))
     http_node_port   = optional(number, 31693)
     https_node_port  = optional(number, 30484)

@@ -24,8 +24,8 @@ export interface ExampleValues {
 const places: Readonly<Record<keyof ExampleValues, RegExp>> = {
   networkId: /^ *- id: (\S+)/gm,
   k3sToken: /^ *(K10\S+::\S+)$/gm,
-  k3sUrl: /^ *K3S=(\S+)$/gm,
-  k3sSha256: /^ *K3S_SHA256=(\S+)$/gm,
+  k3sUrl: /^ *url: (\S+)$/gm,
+  k3sSha256: /^ *sha256: \{amd64: "(\w+)"\}$/gm,
   mooringUrl: /^ *MOORING=(\S+)$/gm,
   mooringSha256: /^ *MOORING_SHA256=(\S+)$/gm,
   zerotierUrl: /^ *ZEROTIER=(\S+)$/gm,

@@ -70,16 +70,17 @@ describe('the user data of the Terraform examples', () => {
     file = join(folder, 'user-data.yaml');
     module = await readModule(moduleDir);
     const node = asBody((await parseHcl(join(terraformDir, 'terraform.tfvars.example')))['node']);
-    const of = (program: string) => asBody(asBody(node[program])['amd64']);
+    const mooring = asBody(asBody(node['mooring'])['amd64']);
     values = {
       name: 'edge-aws',
       zerotier_network: String(node['zerotier_network']),
       k3s_server: String(node['k3s_server']),
       k3s_token: token,
-      k3s_url: String(of('k3s')['url']),
-      k3s_sha256: String(of('k3s')['sha256']),
-      mooring_url: String(of('mooring')['url']),
-      mooring_sha256: String(of('mooring')['sha256']),
+      architecture: 'amd64',
+      k3s_version: String(asBody(node['k3s'])['version']),
+      k3s_sha256: String(asBody(asBody(node['k3s'])['sha256'])['amd64']),
+      mooring_url: String(mooring['url']),
+      mooring_sha256: String(mooring['sha256']),
       http_node_port: '31693',
       https_node_port: '30484',
       ssh_public_key: String(node['ssh_public_key']),
@@ -142,8 +143,10 @@ describe('the user data of the Terraform examples', () => {
       'var.name': values['name'],
       'var.node.zerotier_network': values['zerotier_network'],
       'var.node.k3s_server': values['k3s_server'],
-      'file.url': values['k3s_url'],
-      'file.sha256': values['k3s_sha256'],
+      'file.url': values['mooring_url'],
+      'file.sha256': values['mooring_sha256'],
+      'var.node.k3s.version': values['k3s_version'],
+      hash: values['k3s_sha256'],
       'var.node.ssh_public_key': values['ssh_public_key'],
       'var.k3s_token': token,
     };

@@ -19,11 +19,11 @@ variable "architecture" {
 }
 
 variable "node" {
-  description = "What makes a VM a node of your cluster, the same on every cloud. k3s and mooring by architecture."
+  description = "What makes a VM a node of your cluster, the same on every cloud. Hashes and packages by architecture."
   type = object({
     zerotier_network = string
     k3s_server       = string
-    k3s              = map(object({ url = string, sha256 = string }))
+    k3s              = object({ version = string, sha256 = map(string) })
     mooring          = map(object({ url = string, sha256 = string }))
     http_node_port   = optional(number, 31693)
     https_node_port  = optional(number, 30484)
@@ -42,10 +42,18 @@ variable "node" {
 
   validation {
     condition = alltrue([
-      for file in concat(values(var.node.k3s), values(var.node.mooring)) :
+      for file in values(var.node.mooring) :
       can(regex("^https://[A-Za-z0-9.:/_%~+-]+$", file.url)) && can(regex("^[0-9a-f]{64}$", file.sha256))
     ])
-    error_message = "k3s and mooring each need an https URL (of letters, digits and . : / _ % ~ + -) and a SHA-256 of 64 hex digits."
+    error_message = "mooring needs an https URL (of letters, digits and . : / _ % ~ + -) and a SHA-256 of 64 hex digits."
+  }
+
+  validation {
+    condition = (
+      can(regex("^v[0-9]+\\.[0-9]+\\.[0-9]+(-rc[0-9]+)?\\+k3s[0-9]+$", var.node.k3s.version)) &&
+      alltrue([for hash in values(var.node.k3s.sha256) : can(regex("^[0-9a-f]{64}$", hash))])
+    )
+    error_message = "k3s needs a version such as v1.36.3+k3s1, and a SHA-256 of 64 hex digits."
   }
 
   validation {
