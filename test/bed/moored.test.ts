@@ -46,6 +46,14 @@ describe('a node with the example as its user data', () => {
     assert.equal(await bed.node.run('systemctl list-units --failed --plain --no-legend'), '');
   });
 
+  test("never ran Debian's nginx, which would have shown its default page", async () => {
+    assert.equal(await bed.node.unitProperty('nginx.service', 'ActiveEnterTimestampMonotonic'), '0');
+    assert.notEqual(
+      await bed.node.unitProperty('mooring-ingress.service', 'ActiveEnterTimestampMonotonic'),
+      '0',
+    );
+  });
+
   test('has every condition true', async () => {
     const { conditions = [] } = (await bed.status()) ?? {};
     const notTrue = conditions.filter(({ status }) => status !== 'true');

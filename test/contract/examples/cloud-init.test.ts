@@ -1,13 +1,15 @@
 /** The examples' user data is what cloud-init of Debian 12 and 13 takes without a complaint or a deprecation. */
 import assert from 'node:assert/strict';
-import { globSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type CloudInit, cloudInitOf } from '../../support/cloud-init.ts';
 
-const examples = globSync(join(import.meta.dirname, '../../../examples/cloud-init/*.yaml'));
+const examplesDir = join(import.meta.dirname, '../../../examples/cloud-init');
+const examples = globSync(join(examplesDir, '*.yaml'));
+const readme = readFileSync(join(examplesDir, 'README.md'), 'utf8');
 
 test('there are examples to check', () => {
   assert.ok(examples.length >= 2);
@@ -39,6 +41,15 @@ for (const [suite, version] of [
       const verdict = await cloudInit.judge(file);
       assert.equal(verdict.isValid, false);
       assert.match(verdict.words, /5 is not of type 'string'/);
+    });
+
+    test('takes what README.md shows', async () => {
+      const shown = [...readme.matchAll(/^```yaml\n(#cloud-config\n.*?)^```$/gms)].map(([, text]) => text);
+      assert.equal(shown.length, 1);
+      const file = join(folder, 'shown.yaml');
+      await writeFile(file, shown[0] ?? '');
+      const verdict = await cloudInit.judge(file);
+      assert.ok(verdict.isValid, verdict.words);
     });
 
     for (const example of examples) {
