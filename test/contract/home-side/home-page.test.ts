@@ -11,6 +11,7 @@ import { basename, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
+import { defaultInterfacePrefixBlacklist } from '#src/config/schema.ts';
 
 const inNamespace = 'MOORING_TEST_IN_NAMESPACE';
 const page = readFileSync(new URL('../../../docs/home.md', import.meta.url), 'utf8');
@@ -196,6 +197,13 @@ function tests(): void {
       });
       assert.equal(run.status, 0, run.stderr);
       assert.ok(!run.stderr.includes(folder), run.stderr);
+    });
+
+    test('has a ZeroTier that keeps off what mooring keeps it off on a node', () => {
+      const local: unknown = JSON.parse(blocks.find((block) => block.startsWith('{')) ?? '');
+      assert.deepEqual(local, {
+        settings: { interfacePrefixBlacklist: [...defaultInterfacePrefixBlacklist] },
+      });
     });
 
     test('waits for the address, and no longer', () => {
