@@ -57,7 +57,7 @@ describe('a node with the example as its user data', () => {
   test('has every condition true', async () => {
     const { conditions = [] } = (await bed.status()) ?? {};
     const notTrue = conditions.filter(({ status }) => status !== 'true');
-    assert.equal(conditions.length, 13);
+    assert.equal(conditions.length, 15);
     assert.deepEqual(
       notTrue.map(({ type, status, reason }) => `${type} ${status} ${reason}`),
       [],
