@@ -1,6 +1,6 @@
 /** What befalls an interface and flannel's device on it. */
 import { device } from '../support/world.ts';
-import type { ModelNode } from './model-node.ts';
+import { type ModelNode, remotePods } from './model-node.ts';
 import type { Part } from './normal.ts';
 import type { RealNode } from './real-node.ts';
 import type { Step } from './script.ts';
@@ -64,7 +64,9 @@ const makeFlannel = (name: string, local: string) =>
       `ip link add flannel.1 type vxlan id 1 dev ${device} local ${local} dstport 8472 nolearning`,
       'ip address add 10.42.3.0/32 dev flannel.1',
       'ip link set flannel.1 up',
-      ...[0, 2].map((pods) => `ip route add 10.42.${pods}.0/24 via 10.42.${pods}.0 dev flannel.1 onlink`),
+      ...remotePods.map(
+        (pods) => `ip route add ${pods} via ${pods.slice(0, -'/24'.length)} dev flannel.1 onlink`,
+      ),
     ].join('\n'),
   );
 

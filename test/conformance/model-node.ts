@@ -12,6 +12,9 @@ import type { Random } from '../support/random.ts';
 import { device } from '../support/world.ts';
 import { type Scope, type Side, sideOf } from './side.ts';
 
+/** Pod networks of the other nodes. */
+export const remotePods: readonly string[] = ['10.42.0.0/24', '10.42.2.0/24'];
+
 /** Every draw gives the lowest. */
 export const noChance: Random = {
   next: () => 0,
@@ -37,7 +40,7 @@ export class ModelNode {
 
   constructor(programs: Readonly<Record<string, Program>> = {}, parts: ModelParts = {}) {
     this.kernel = parts.kernel ?? new KernelModel();
-    this.flannel = new FlannelModel(this.kernel);
+    this.flannel = new FlannelModel(this.kernel, () => remotePods);
     this.resolved = parts.resolved?.(this.bus, this.kernel) ?? new ResolvedModel(this.bus, this.kernel);
     this.units = Object.fromEntries(
       Object.entries(programs).map(([name, program]) => [name, new UnitModel(this.clock, noChance, program)]),
