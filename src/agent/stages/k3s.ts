@@ -201,7 +201,10 @@ function whyStart(memory: Memory, unit: UnitReading, epoch: Epoch): RestartReaso
     case 'failed':
       return unit.job === undefined ? 'failed' : undefined;
     default:
-      return memory.bound === undefined ? undefined : epochDifference(memory.bound.epoch, epoch);
+      if (memory.bound === undefined) return undefined;
+      // Between two starts, the former of which mooring has not seen: what it knows is of a run before that.
+      if (unit.mainPid === 0 && memory.bound.invocationId !== unit.invocationId) return undefined;
+      return epochDifference(memory.bound.epoch, epoch);
   }
 }
 

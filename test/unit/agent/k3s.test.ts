@@ -53,6 +53,22 @@ function boundMemory(): Memory {
 }
 
 describe('the k3s stage', () => {
+  test('does not judge an agent that systemd is about to start again by a run before the one that ended', () => {
+    const bound = boundMemory().bound;
+    assert.ok(bound);
+    const memory = {
+      ...boundMemory(),
+      bound: { ...bound, epoch: { ...bound.epoch, addresses: ['10.45.0.9/24'] } },
+    };
+    const between = { activeState: 'activating', subState: 'auto-restart', mainPid: 0 };
+    const actionsOf = (invocationId: string) =>
+      settled({ k3s: written(text), units: units({ ...between, invocationId }) }, memory).actions.k3s;
+    assert.deepEqual(actionsOf('c'.repeat(32)), []);
+    assert.deepEqual(actionsOf(bound.invocationId), [
+      { do: 'unit.restart', unit: k3sUnit, reason: 'address' },
+    ]);
+  });
+
   test('writes the config and copies the token before it starts anything', () => {
     const token = { kind: 'present', copyInSync: false } as const;
     const { actions } = settled({
