@@ -42,6 +42,7 @@ export class Daemon {
     const kept = sabotage.load === undefined ? loaded : sabotage.load(loaded);
     node.home.restart();
     node.cluster.restart();
+    node.install.restart();
     node.controller.forget();
     const life: Life = { isAlive: true, loop: undefined };
     const loop = new Loop(this.shell(life), kept ?? emptyMemory(node.clock.nowMs));
@@ -143,7 +144,7 @@ export class Daemon {
       units: await node.systemd.read(watchedUnits),
       podNetwork: await node.flannel.read(),
       k3s: await node.k3sFiles.read(),
-      install: { kind: 'off' },
+      install: await node.install.read(),
       exposed: [],
       ingress: await node.nginx.read(),
       cloud: { kind: 'none' },
@@ -190,7 +191,7 @@ export class Daemon {
       case 'k3s.copy-token':
         return k3sFiles.copyToken();
       case 'k3s.fetch':
-        throw new SystemError('not-here', 'nothing is pinned here');
+        return this.node.install.fetch();
       case 'unit.start':
         await systemd.resetFailed(action.unit);
         return systemd.start(action.unit);

@@ -127,7 +127,7 @@ export class Judge {
 
   /** Whether everything is as it should be. */
   isMoored(): boolean {
-    const { kernel, resolved, zerotier, k3s, k3sFiles, nginx, settings } = this.node;
+    const { kernel, resolved, zerotier, k3s, k3sFiles, install, nginx, settings } = this.node;
     const link = kernel.links.get(device);
     const dns = link === undefined ? undefined : resolved.links.get(link.ifindex);
     const isTrue = (type: string) =>
@@ -145,6 +145,7 @@ export class Judge {
       k3sFiles.config.kind === 'present' &&
       k3s.bound?.config === k3sFiles.config.text &&
       k3s.bound.binary === k3sFiles.binary &&
+      (install.pinned === undefined || k3sFiles.binary === install.pinned) &&
       nginx.served === renderNginxConf(settings.ingress, { ipv6: true }).generation
     );
   }

@@ -12,6 +12,7 @@ import { DiskModel, K3sFilesModel } from './models/files.ts';
 import { FlannelModel } from './models/flannel.ts';
 import { HomeModel } from './models/home.ts';
 import { K3sAgentModel } from './models/k3s-agent.ts';
+import { K3sInstallModel } from './models/k3s-install.ts';
 import { KernelModel } from './models/kernel.ts';
 import { NginxModel } from './models/nginx.ts';
 import { ResolvedModel } from './models/resolved.ts';
@@ -30,6 +31,7 @@ export class SimNode {
   readonly resolved: ResolvedModel;
   readonly zerotier: ZeroTierModel;
   readonly k3sFiles: K3sFilesModel;
+  readonly install: K3sInstallModel;
   readonly k3s: K3sAgentModel;
   readonly nginx: NginxModel;
   readonly systemd: SystemdModel;
@@ -59,6 +61,11 @@ export class SimNode {
     this.zerotier = new ZeroTierModel(clock, kernel, random);
     this.controller = new ControllerModel(clock, this.zerotier, (what) => judge.violate(what));
     this.k3sFiles = new K3sFilesModel(disk, () => judge.changed());
+    this.install = new K3sInstallModel(clock, random, {
+      files: this.k3sFiles,
+      disk,
+      ended: () => this.daemon.wake('install'),
+    });
     this.k3s = new K3sAgentModel(clock, random, {
       kernel,
       files: this.k3sFiles,
@@ -99,6 +106,12 @@ export class SimNode {
     if (isThere) this.flannel.addRoute(network);
     else this.flannel.removeRoute(network);
     this.daemon.wake('route');
+  }
+
+  /** A person pins another k3s, and sends SIGHUP. */
+  pin(id: string): void {
+    this.install.pin(id);
+    this.daemon.wake('SIGHUP');
   }
 
   /** A person changes the config, and sends SIGHUP. */
