@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { metric, waitForReason } from './ask.ts';
@@ -117,7 +117,10 @@ describe('a node that nobody authorises by hand', () => {
     });
 
     test('comes up from the prepared image as yet another', async () => {
+      // As in an image in which mooring has never run.
+      await rm(join(bed.node.rootDir, 'var/lib/mooring'), { recursive: true });
       await bootAs('copy-2', 'node3');
+      assert.equal(await bed.node.run('systemctl list-units --failed --plain --no-legend'), '');
       const fresh = await identity();
       assert.ok(!seen.has(fresh), `${fresh} was there before`);
       await isKnownAs('node3');
