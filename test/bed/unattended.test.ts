@@ -31,6 +31,7 @@ describe('a node that nobody authorises by hand', () => {
     assert.deepEqual(link?.addresses, [`${homeNetwork.node}/24`]);
     assert.equal(await metric(bed, asked('authorize')), 1);
     assert.ok((await metric(bed, asked('look'))) <= 2);
+    assert.match(await bed.node.run(['mooring', 'plan']), /^nothing to do$/m);
   });
 
   test('waits for a person when somebody shuts it out, and asks nobody meanwhile', async () => {
