@@ -19,7 +19,7 @@ describe('a node that nobody authorises by hand', () => {
   let bed: Bed;
 
   before(async () => {
-    bed = await Bed.start({ authorizesItself: true, hurry: 12 });
+    bed = await Bed.start({ authorizesItself: true, hurry: 30 });
   });
   after(async () => {
     await bed?.stop();
@@ -117,13 +117,24 @@ describe('a node that nobody authorises by hand', () => {
         assert.equal(existsSync(join(bed.node.rootDir, path)), true, path);
     });
 
-    test('comes up from the prepared image as yet another', async () => {
+    test('comes up from the prepared image as the one whose identity it is given', async () => {
+      const given = `a1b2c3d4e5:0:${'0123456789abcdef'.repeat(8)}:${'fedcba9876543210'.repeat(8)}`;
+      // The real one takes none whose address does not follow from its key.
+      const isGiven = bed.home.zerotier.variant.kind === 'stand-in';
+      if (isGiven) {
+        await bed.node.prepareFile('/etc/mooring/identity.secret', `${given}\n`, 0o600);
+        const config = 'zerotier: {identity: {file: /etc/mooring/identity.secret}}\n';
+        await bed.node.prepareFile('/etc/mooring/config.d/identity.yaml', config);
+      }
       // As in an image in which mooring has never run.
       await rm(join(bed.node.rootDir, 'var/lib/mooring'), { recursive: true });
       await bootAs('copy-2', 'node3');
       assert.equal(await bed.node.run('systemctl list-units --failed --plain --no-legend'), '');
       const fresh = await identity();
       assert.ok(!seen.has(fresh), `${fresh} was there before`);
+      if (isGiven) assert.equal(fresh, given.slice(0, 10));
+      const secret = await bed.node.run(['stat', '-c', '%a %U', '/var/lib/zerotier-one/identity.secret']);
+      assert.equal(secret, '600 zerotier-one');
       await isKnownAs('node3');
       const members = await bed.home.zerotier.members();
       assert.deepEqual(
