@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { metric, waitForReason } from './ask.ts';
+import { metric, reload, waitForReason } from './ask.ts';
 import { Bed } from './bed.ts';
 import { waitFor } from './process.ts';
 import { homeNetwork } from './zerotier.ts';
@@ -37,6 +37,12 @@ describe('a node that nobody authorises by hand', () => {
   test('waits for a person when somebody shuts it out, and asks nobody meanwhile', async () => {
     const before = (await metric(bed, asked('look'))) + (await metric(bed, asked('authorize')));
     await bed.deauthorise();
+    await waitFor('ZeroTier to hear of it', async () => (await networkStatus()) === 'ACCESS_DENIED', {
+      timeoutMs: 90_000,
+      everyMs: 250,
+    });
+    // A moored node is looked at every 20 s.
+    await reload(bed);
     const message = await waitForReason(bed, 'NetworkAuthorized', 'Deauthorized', 60_000);
     assert.match(message, /authorise it at the network's controller/);
     await bed.node.run(['systemctl', 'restart', 'mooring.service']);
@@ -143,6 +149,15 @@ describe('a node that nobody authorises by hand', () => {
       );
     });
   });
+
+  /** By ZeroTier's own word. */
+  async function networkStatus(): Promise<string> {
+    const url = `http://127.0.0.1:9993/network/${bed.networkId}`;
+    const told = await bed.node.run(
+      `curl -sSf -H "X-ZT1-Auth: $(cat /var/lib/zerotier-one/authtoken.secret)" ${url}`,
+    );
+    return /"status":\s*"(\w*)"/.exec(told)?.[1] ?? '';
+  }
 
   async function identity(): Promise<string> {
     return (await bed.node.run(['cat', '/var/lib/zerotier-one/identity.public'])).slice(0, 10);
