@@ -51,11 +51,7 @@ export function podNetworkStage(
   const missing = world.cluster.kind === 'nodes' ? missingRoutes(world.cluster, devices) : [];
   const since = unroutedSince(missing, memory.unroutedSinceMs, now.monoMs);
   const { certain, doubted } = judged(missing, since, now.monoMs);
-  const registered = registeredDevices(world.cluster, unit.startedMs, [
-    ...remembered.devices,
-    ...names(devices),
-  ]);
-  const known = note(remembered, devices, registered, unit.invocationId);
+  const known = note(remembered, devices, unit.invocationId);
   const knowsNodes = world.cluster.kind === 'nodes';
   const broken =
     deviceProblem(known, devices, link) ??
@@ -63,7 +59,10 @@ export function podNetworkStage(
   const problem = broken ?? routeProblem(certain);
   // A breakage has a restart of its own once the one before was seen to be mended; each node's route is a breakage.
   const asked = memory.unroutedAsked.filter((name) => broken !== undefined || !knowsNodes || name in since);
-  const wasAsked = broken === undefined ? certain.every(({ node }) => asked.includes(node)) : known.wasAsked;
+  // In the run in which it was asked for it has not come about: mooring or the bus died in between.
+  const hasCome = known.askedIn !== unit.invocationId;
+  const isAsked = broken === undefined ? certain.every(({ node }) => asked.includes(node)) : known.wasAsked;
+  const wasAsked = hasCome && isAsked;
   const answer = (
     finding: Finding,
     state: RememberedPodNetwork,
@@ -95,42 +94,20 @@ export function podNetworkStage(
   return answer(finding, state, isDue ? undefined : dueMs, isDue && !wasAsked);
 }
 
-const names = (devices: readonly FlannelDevice[]) => devices.map(({ name }) => name);
-
-/**
- * Devices that nobody has seen, and that there must be: flannel in this run of k3s has registered this node for vxlan. Their names
- * are those of its default network 1.
- */
-function registeredDevices(
-  cluster: ClusterReading,
-  startedMs: number,
-  seen: readonly string[],
-): readonly string[] {
-  if (cluster.kind !== 'nodes') return [];
-  const own = cluster.nodes.find(({ name }) => name === cluster.own);
-  if (own?.flannel?.backend !== 'vxlan' || own.atMs < startedMs) return [];
-  const { ipv4, ipv6 } = own.flannel;
-  const wanted = [...(ipv4 ? ['flannel.1'] : []), ...(ipv6 ? ['flannel-v6.1'] : [])];
-  return wanted.filter((name) => !seen.some((other) => kindOf(other) === kindOf(name)));
-}
-
-/** `flannel.1` and `flannel.7` are of one kind. */
-const kindOf = (name: string) => name.replace(/\.\d+$/, '');
-
 /** Devices are remembered until the next boot; whether there were routes, for each run of k3s. */
 function note(
   before: RememberedPodNetwork,
   devices: readonly FlannelDevice[],
-  registered: readonly string[],
   run: string,
 ): RememberedPodNetwork {
+  const names = devices.map((device) => device.name);
   const routed = devices
     .filter((device) => device.routes.length > 0)
     .map((device) => `${run} ${device.name}`);
   const kept = before.routed.filter((entry) => entry.startsWith(`${run} `));
   return {
     ...before,
-    devices: [...new Set([...before.devices, ...names(devices), ...registered])].sort(),
+    devices: [...new Set([...before.devices, ...names])].sort(),
     routed: [...new Set([...kept, ...routed])].sort(),
   };
 }
