@@ -106,18 +106,11 @@ export const resolvedScript: readonly DnsStep[] = [
 export const busScript: readonly DnsStep[] = [
   makeTap('an interface is made'),
   set('mooring sets its DNS'),
-  step(
-    'the bus goes away',
-    (node) => {
-      node.bus.isUp = false;
-      node.resolved.loseBus();
-    },
-    'systemctl stop dbus.socket dbus.service',
-  ),
+  step('the bus goes away', (node) => node.bus.turn(false), 'systemctl stop dbus.socket dbus.service'),
   set('mooring sets the DNS without a bus'),
   step(
     'the bus is there again, and resolved is not',
-    (node) => (node.bus.isUp = true),
+    (node) => node.bus.turn(true),
     'systemctl start dbus.socket',
   ),
   {

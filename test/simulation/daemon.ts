@@ -16,8 +16,12 @@ import { settingsOf } from './settings.ts';
 /** systemd brings a killed mooring back after this (RestartSec=). */
 const restartSecMs = 3_000;
 
+/** mooring.service starts it again so soon after an orderly end. */
+const restartMs = 200;
+
 interface Life {
   isAlive: boolean;
+  readonly end: AbortController;
   loop: Loop | undefined;
 }
 
@@ -27,12 +31,37 @@ export class Daemon {
   private config: Config;
   /** Plain data that nobody changes: it becomes text only when it is read again. */
   private saved: Memory | undefined;
-  private life: Life = { isAlive: false, loop: undefined };
+  /** Connections to the bus that this process has had. */
+  private connections = 0;
+  /** Its match rules stand on the connection of now. */
+  private isHearing = false;
+  private life: Life = { isAlive: false, end: new AbortController(), loop: undefined };
 
   constructor(node: SimNode, sabotage: Sabotage) {
     this.node = node;
     this.sabotage = sabotage;
     this.config = settingsOf(true, sabotage);
+    node.bus.onTurned((isUp) => {
+      this.isHearing = false;
+      this.wake('dbus disconnected');
+      if (isUp) node.clock.after(node.random.between(0, 800), () => this.connect());
+    });
+  }
+
+  get isAlive(): boolean {
+    return this.life.isAlive;
+  }
+
+  private connect(): void {
+    if (!this.life.isAlive || !this.node.bus.isUp || this.isHearing) return;
+    this.connections += 1;
+    this.isHearing = this.connections === 1 || this.sabotage.forgetsMatches !== true;
+    this.wake('dbus reconnected');
+  }
+
+  /** As wake, where it comes over the bus. */
+  hear(reason: string): void {
+    if (this.isHearing) this.wake(reason);
   }
 
   start(): void {
@@ -44,12 +73,19 @@ export class Daemon {
     node.cluster.restart();
     node.install.restart();
     node.controller.forget();
-    const life: Life = { isAlive: true, loop: undefined };
+    const life: Life = { isAlive: true, end: new AbortController(), loop: undefined };
     const loop = new Loop(this.shell(life), kept ?? emptyMemory(node.clock.nowMs));
     life.loop = loop;
     this.life = life;
+    this.connections = 0;
+    this.isHearing = false;
+    this.connect();
     loop
-      .run(new AbortController().signal)
+      .run(life.end.signal)
+      .then(() => {
+        life.isAlive = false;
+        node.clock.after(restartMs, () => this.start());
+      })
       .catch((error: unknown) => node.judge.violate(`the loop ended: ${messageOf(error)}`));
   }
 
@@ -57,6 +93,11 @@ export class Daemon {
   kill(): void {
     this.life.isAlive = false;
     this.node.clock.after(restartSecMs, () => this.start());
+  }
+
+  /** SIGTERM, as by an upgrade: what is under way comes to its end. */
+  restart(): void {
+    if (this.life.isAlive) this.life.end.abort();
   }
 
   /** SIGHUP with another config. */
@@ -70,7 +111,10 @@ export class Daemon {
     const { life } = this;
     if (life.loop === undefined || this.sabotage.deaf === true) return;
     this.node.clock.after(this.node.random.between(1, 4), () => {
-      if (life.isAlive) life.loop?.wake(reason);
+      if (!life.isAlive) return;
+      life.loop?.wake(reason);
+      const extra = this.sabotage.woken?.();
+      if (extra !== undefined) this.carryOut(extra).catch(() => undefined);
     });
   }
 
@@ -104,9 +148,12 @@ export class Daemon {
         return kernel.read();
       },
       apply: async (planned) => {
+        judge.decided(planned);
         await pass(0, 3);
         const action = sabotage.act === undefined ? planned : sabotage.act(planned);
         const outcome = action === undefined ? ({ ok: true } as const) : await this.carryOut(action);
+        const extra = sabotage.beside?.(planned);
+        if (extra !== undefined) await this.carryOut(extra);
         await pass(0, 3);
         return outcome;
       },
@@ -133,7 +180,7 @@ export class Daemon {
 
   private async look(zerotier: World['zerotier'], links: World['links']): Promise<World> {
     const { node } = this;
-    node.judge.looked(zerotier);
+    node.judge.looked(zerotier, links);
     const ifindex = links[device]?.ifindex;
     return {
       hostname: 'edge-1',

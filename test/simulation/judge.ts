@@ -6,30 +6,47 @@ import type { Action } from '../../src/agent/actions.ts';
 import type { Plan } from '../../src/agent/plan.ts';
 import { renderNginxConf } from '../../src/agent/render/nginx-conf.ts';
 import { k3sUnit, resolvedUnit, type World, zerotierUnit } from '../../src/agent/world.ts';
+import type { LinksReading } from '../../src/systems/netlink/types.ts';
 import { device } from '../support/world.ts';
 import type { Binding } from './models/k3s-agent.ts';
 import type { SimNode } from './node.ts';
+import { BeginsRule, within } from './rules/begins.ts';
+import { PromptDnsRule } from './rules/prompt-dns.ts';
+import { SettledRule } from './rules/settled.ts';
 
 /** An interruption this short may go unseen: the daemon is dead, or waits for an API that hangs. */
 const unseenMs = 5_100;
+
+/** What ZeroTier says of a network is asked, not told: a loss may be seen a calm pause (20 s, with jitter) late. */
+const plainSlackMs = 25_000;
 
 export class Judge {
   readonly trail: string[] = [];
   readonly violations: string[] = [];
   /** Monotonic ms of each repair of ZeroTier. */
-  readonly repaired = { rejoin: [] as number[], restart: [] as number[] };
+  private readonly repaired = { rejoin: [] as number[], restart: [] as number[] };
   newest: Plan | undefined;
   private readonly node: SimNode;
+  private awaited: { readonly verb: Action['do']; readonly then: () => void }[] = [];
   private changedMs = 0;
   private lookedMs = 0;
   /** Something changed between mooring's last look and the start: it cannot know whether k3s got the old or the new. */
   private isBoundUncertain = false;
-  /** The ifindex of flannel's device on which mooring saw routes: that none are there is a fault only then. */
+  /** mooring saw flannel's device once: before that it cannot know that there is to be one. */
+  private isFlannelKnown = false;
+  /** The ifindex of flannel's device on which mooring saw routes: without the cluster's word, that none are there is a fault only then. */
   private routesSeenOn: number | undefined;
+  /** The ifindexes of flannel's device that mooring saw whole, and that it remembers as such. */
+  private wholeOn: number | undefined;
+  private keptWholeOn: number | undefined;
   /** Monotonic ms since which the link has not been good; undefined while it is. */
   private badSinceMs: number | undefined = 0;
   /** The longest time that the link was not good, of those that ended since k3s began. */
   private longestLossMs = 0;
+  /** Since when mooring can see that the link is lost, and the longest such loss since k3s began. */
+  private plainSinceMs: number | undefined;
+  private longestPlainMs = 0;
+  private isPlainCounted = false;
   /** Assigned addresses in the newest look. */
   private shown: readonly string[] = [];
   private isResolvedCutOff = false;
@@ -39,8 +56,29 @@ export class Judge {
   /** The last time that ZeroTier was contradicted and then was not. */
   private contradicted = { fromMs: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
 
+  private readonly settled = new SettledRule();
+  private readonly rules: readonly { check(): string | undefined }[];
+
+  /** Made last, when the node is whole. */
   constructor(node: SimNode) {
     this.node = node;
+    const { k3s, settings } = node;
+    const { budget } = settings.k3s.restart;
+    // A full bucket and its refill, and what systemd restarts by itself before its own limit stops it.
+    const most = 2 * budget.count + 2;
+    this.rules = [
+      new PromptDnsRule(node),
+      new BeginsRule({ unit: k3s.unit, name: 'k3s', most, periodMs: budget.periodMs }),
+    ];
+  }
+
+  /** Called after every event. */
+  check(): void {
+    this.trackLoss();
+    for (const rule of this.rules) {
+      const violation = rule.check();
+      if (violation !== undefined) this.violate(violation);
+    }
   }
 
   tell(what: string): void {
@@ -57,24 +95,22 @@ export class Judge {
   }
 
   /** mooring has read the node. */
-  looked(zerotier: World['zerotier']): void {
+  looked(zerotier: World['zerotier'], links: LinksReading): void {
     const { node } = this;
+    this.settled.looked(links, node.clock.nowMs);
     this.lookedMs = node.clock.nowMs;
     const shown = zerotier.kind === 'answered' ? zerotier.networks[0] : undefined;
     this.shown = shown?.status === 'OK' ? shown.assignedAddresses : [];
-    const knowsLink = zerotier.kind === 'answered' && node.zerotier.isGood();
+    const knowsLink = zerotier.kind === 'answered' && node.zerotier.looksGood();
     const flannel = node.flannel.device;
-    if (
-      node.bus.isUp &&
-      knowsLink &&
-      node.k3s.unit.active === 'active' &&
-      flannel &&
-      flannel.routes.length > 0
-    )
-      this.routesSeenOn = flannel.ifindex;
+    if (flannel === undefined || !knowsLink || !node.bus.isUp || node.k3s.unit.active !== 'active') return;
+    this.isFlannelKnown = true;
+    if (flannel.routes.length > 0) this.routesSeenOn = flannel.ifindex;
+    if (this.isFlannelWhole() && node.cluster.read().kind !== 'unasked') this.wholeOn = flannel.ifindex;
   }
 
   saved(): void {
+    this.keptWholeOn = this.wholeOn;
     for (const address of this.shown) this.node.zerotier.told.add(address);
   }
 
@@ -89,10 +125,30 @@ export class Judge {
     }
     this.isBoundUncertain = this.changedMs >= this.lookedMs;
     this.longestLossMs = 0;
+    this.longestPlainMs = 0;
+    // A loss counts once: k3s may have begun after it had.
+    this.isPlainCounted = !this.node.zerotier.looksGood();
     this.tell(`k3s begins on ifindex ${binding.ifindex} with ${binding.address}`);
   }
 
-  /** mooring is about to do this. */
+  /** Has `then` happen once mooring decides on the next action of this kind. Returns what calls that off. */
+  onNext(verb: Action['do'], then: () => void): () => void {
+    const one = { verb, then };
+    this.awaited.push(one);
+    return () => {
+      this.awaited = this.awaited.filter((other) => other !== one);
+    };
+  }
+
+  /** mooring has decided on this. */
+  decided(action: Action): void {
+    const due = this.awaited.filter(({ verb }) => verb === action.do);
+    if (due.length === 0) return;
+    this.awaited = this.awaited.filter(({ verb }) => verb !== action.do);
+    for (const { then } of due) then();
+  }
+
+  /** mooring does this now. */
   acts(action: Action): void {
     if (action.do === 'zerotier.rejoin') this.repairs('rejoin');
     if (action.do !== 'unit.start' && action.do !== 'unit.restart') return;
@@ -102,11 +158,10 @@ export class Judge {
       return;
     }
     this.tell(`mooring asks: ${action.do} ${action.unit} (${action.reason})`);
-    if (action.unit === k3sUnit && action.do === 'unit.restart') this.justify();
+    if (action.unit === k3sUnit) this.startsK3s(action.do);
     if (action.unit === resolvedUnit) this.restartsResolved();
   }
 
-  /** Called after every event. */
   trackLoss(): void {
     this.trackResolved();
     const { zerotier, clock } = this.node;
@@ -118,7 +173,8 @@ export class Judge {
       this.contradicted = { fromMs: this.contradictedSinceMs, untilMs: nowMs };
       this.contradictedSinceMs = undefined;
     }
-    if (zerotier.isGood()) {
+    this.trackPlainLoss();
+    if (zerotier.carries()) {
       if (this.badSinceMs !== undefined)
         this.longestLossMs = Math.max(this.longestLossMs, nowMs - this.badSinceMs);
       this.badSinceMs = undefined;
@@ -135,13 +191,14 @@ export class Judge {
     return (
       isTrue('Ready') &&
       isTrue('ServerReachable') &&
-      zerotier.isGood() &&
+      zerotier.carries() &&
       zerotier.hasOnlyItsAddress() &&
       dns?.servers[0] === '10.45.0.1' &&
       k3s.unit.active === 'active' &&
       nginx.runs === nginx.program &&
-      this.isFlannelWhole() &&
+      this.looksFlannelWhole() &&
       k3s.isBoundToTheLinkOfNow() &&
+      this.longestPlainMs < settings.k3s.restart.outage + plainSlackMs &&
       k3sFiles.config.kind === 'present' &&
       k3s.bound?.config === k3sFiles.config.text &&
       k3s.bound.binary === k3sFiles.binary &&
@@ -150,16 +207,32 @@ export class Judge {
     );
   }
 
+  /** One restart is asked for a breakage: what breaks again before it was seen whole is left to a person. */
+  hasSeenFlannelWhole(): boolean {
+    const { device: flannel } = this.node.flannel;
+    return flannel !== undefined && flannel.ifindex === this.keptWholeOn;
+  }
+
+  /** As far as mooring can see it: what it cannot need not be mended, and may be. */
+  private looksFlannelWhole(): boolean {
+    return this.isFlannelWhole() || (this.isFlannelOnLink() && !this.showsRoutes());
+  }
+
   /** Whether flannel is on the link of now, with a route for each other node of the cluster. */
   private isFlannelWhole(): boolean {
-    const { flannel, kernel, cluster } = this.node;
+    const { flannel, cluster } = this.node;
+    if (!this.isFlannelOnLink()) return false;
+    return [...cluster.others.values()].every(
+      (network) => flannel.device?.routes.includes(network) !== false,
+    );
+  }
+
+  private isFlannelOnLink(): boolean {
+    const { flannel, kernel } = this.node;
     const link = kernel.links.get(device);
-    const wanted = [...cluster.others.values()];
+    if (flannel.device === undefined) return !this.isFlannelKnown;
     return (
-      flannel.device !== undefined &&
-      (wanted.every((network) => flannel.device?.routes.includes(network)) || !this.showsRoutes()) &&
-      flannel.device.parentIfindex === link?.ifindex &&
-      link.addresses.includes(`${flannel.device.local}/24`)
+      flannel.device.parentIfindex === link?.ifindex && link.addresses.includes(`${flannel.device.local}/24`)
     );
   }
 
@@ -168,6 +241,21 @@ export class Judge {
     const { flannel, cluster } = this.node;
     if (!cluster.refuses) return true;
     return flannel.device?.routes.length === 0 && flannel.device.ifindex === this.routesSeenOn;
+  }
+
+  /** A loss that nobody can doubt: ZeroTier answers, mooring looks, and they do not agree that the link is there. */
+  private trackPlainLoss(): void {
+    const { clock, daemon, zerotier } = this.node;
+    const isGood = zerotier.looksGood();
+    if (isGood) this.isPlainCounted = false;
+    if (isGood || !zerotier.answers() || !daemon.isAlive) {
+      this.plainSinceMs = undefined;
+      return;
+    }
+    this.plainSinceMs ??= clock.nowMs;
+    if (this.isPlainCounted) return;
+    const plainMs = clock.nowMs - this.plainSinceMs;
+    this.longestPlainMs = Math.max(this.longestPlainMs, plainMs);
   }
 
   private trackResolved(): void {
@@ -195,7 +283,10 @@ export class Judge {
     const { nowMs } = clock;
     this.tell(`mooring repairs ZeroTier: ${kind}`);
     this.repaired[kind].push(nowMs);
-    const { patience, pause } = settings.zerotier.repair;
+    const { budget, patience, pause } = settings.zerotier.repair;
+    const count = within(this.repaired[kind], budget.periodMs);
+    if (count > 2 * budget.count)
+      this.violate(`ZeroTier was repaired (${kind}) ${count} times within an hour`);
     if (nowMs - zerotier.startedMs < pause - 100)
       this.violate('ZeroTier is repaired although it has only just started');
     // What went away in the very moment of acting was still there when mooring looked.
@@ -207,11 +298,18 @@ export class Judge {
       this.violate('ZeroTier is repaired although it was not wrong for long enough');
   }
 
+  private startsK3s(verb: 'unit.start' | 'unit.restart'): void {
+    const { clock, settings } = this.node;
+    const violation = this.settled.check(clock.nowMs, settings.k3s.restart.settle);
+    if (violation !== undefined) this.violate(violation);
+    if (verb === 'unit.restart') this.justify();
+  }
+
   /** A restart of a running k3s needs something that really changed since it began. */
   private justify(): void {
     const { clock, k3s, k3sFiles, settings } = this.node;
     const { bound, unit } = k3s;
-    if (bound === undefined || (unit.active !== 'active' && unit.active !== 'activating')) return;
+    if (bound === undefined || !unit.hasProcess()) return;
     const isSame =
       this.isFlannelWhole() &&
       k3s.isBoundToTheLinkOfNow() &&

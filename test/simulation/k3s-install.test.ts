@@ -11,7 +11,7 @@ const schedules = 400;
 const anotherPin = (node: SimNode) => node.install.pin(`${node.random.between(2, 9)}:1:1`);
 const lasting = (name: string, turn: (node: SimNode, on: boolean) => void): Fault => ({
   name,
-  spanMs: 0,
+  ends: 'later',
   begin: (node) => {
     turn(node, true);
     return () => turn(node, false);
@@ -19,7 +19,7 @@ const lasting = (name: string, turn: (node: SimNode, on: boolean) => void): Faul
 });
 const once = (name: string, begin: (node: SimNode) => void): Fault => ({
   name,
-  spanMs: 0,
+  ends: 'itself',
   begin: (node) => {
     begin(node);
     return undefined;
@@ -38,10 +38,10 @@ const faults: readonly [Fault, ...Fault[]] = [
   mirror('wrong'),
   once('the binary is replaced by others', (node) => node.k3sFiles.replaceBinary('1:1:1')),
   lasting('the disk is full', (node, on) => {
-    node.disk.isFull = on;
+    node.disk.trouble = on ? 'full' : 'none';
   }),
   lasting('the bus is away', (node, on) => {
-    node.bus.isUp = !on;
+    node.bus.turn(!on);
   }),
   once('mooring is killed', (node) => node.daemon.kill()),
 ];
@@ -51,6 +51,8 @@ function draw(seed: number): readonly DrawnFault[] {
   return Array.from({ length: random.between(1, 8) }, () => ({
     atMs: random.between(0, 300_000),
     lastsMs: random.pick([200, 15_000, 120_000]),
+    times: 1,
+    seed: random.between(0, 0xffff),
     fault: random.pick(faults),
   })).sort((left, right) => left.atMs - right.atMs);
 }

@@ -38,29 +38,22 @@ export class SimNode {
   readonly home: HomeModel;
   readonly cluster: ClusterModel;
   readonly controller: ControllerModel;
-  readonly judge = new Judge(this);
+  readonly judge: Judge;
   readonly daemon: Daemon;
   isServerUp = true;
   /** What the config says; a daemon that is broken on purpose may believe otherwise. */
   settings: Config = settingsOf(true);
 
   constructor(seed: number, sabotage: Sabotage = { name: 'none' }) {
-    const { clock, kernel, flannel, bus, disk, judge } = this;
+    const { clock, kernel, flannel, bus, disk } = this;
     const random = seeded(seed);
-    const toldByBus = (reason: string) => () => {
-      if (bus.isUp) this.daemon.wake(reason);
-    };
+    const toldByBus = (reason: string) => () => this.daemon.hear(reason);
     this.random = random;
     this.daemon = new Daemon(this, sabotage);
-    kernel.onChanged(() => {
-      judge.changed();
-      judge.trackLoss();
-      this.daemon.wake('link');
-    });
     this.resolved = new ResolvedModel(bus, kernel, toldByBus('resolved'));
     this.zerotier = new ZeroTierModel(clock, kernel, random);
-    this.controller = new ControllerModel(clock, this.zerotier, (what) => judge.violate(what));
-    this.k3sFiles = new K3sFilesModel(disk, () => judge.changed());
+    this.controller = new ControllerModel(clock, this.zerotier, (what) => this.judge.violate(what));
+    this.k3sFiles = new K3sFilesModel(disk, () => this.judge.changed());
     this.install = new K3sInstallModel(clock, random, {
       files: this.k3sFiles,
       disk,
@@ -70,9 +63,10 @@ export class SimNode {
       kernel,
       files: this.k3sFiles,
       flannel,
-      isServerThere: () => this.isServerUp && this.zerotier.isGood(),
+      isServerThere: () => this.isServerUp && this.zerotier.carries(),
       changed: toldByBus('unit'),
-      begun: (binding) => judge.k3sBegun(binding),
+      isUnconditional: sabotage.unconditional,
+      begun: (binding) => this.judge.k3sBegun(binding),
     });
     this.nginx = new NginxModel(clock, random, disk, toldByBus('unit'));
     this.systemd = new SystemdModel(bus, {
@@ -82,13 +76,19 @@ export class SimNode {
       [zerotierUnit]: this.zerotier.unit,
     });
     this.cluster = new ClusterModel(clock, random, {
-      answers: () => this.k3s.unit.active === 'active' && this.isServerUp && this.zerotier.isGood(),
+      answers: () => this.k3s.unit.active === 'active' && this.isServerUp && this.zerotier.carries(),
       changed: () => this.daemon.wake('cluster'),
     });
     this.home = new HomeModel(clock, random, {
-      carries: () => this.zerotier.isGood(),
+      carries: () => this.zerotier.carries(),
       isServerUp: () => this.isServerUp,
       changed: () => this.daemon.wake('home'),
+    });
+    this.judge = new Judge(this);
+    kernel.onChanged(() => {
+      this.judge.changed();
+      this.judge.trackLoss();
+      this.daemon.wake('link');
     });
   }
 

@@ -6,6 +6,8 @@ import type { SimNode } from './node.ts';
 
 export interface Sabotage {
   readonly name: string;
+  /** The violation by which it has to be caught. */
+  readonly by?: RegExp;
   /** Changes what the brain sees. */
   readonly observe?: (world: World, node: SimNode) => World;
   /** Changes what the brain remembers between two daemons. */
@@ -18,4 +20,12 @@ export interface Sabotage {
   readonly deaf?: boolean;
   /** Changes a plan's action before it is carried out; undefined swallows it. */
   readonly act?: (action: Action) => Action | undefined;
+  /** Done beside each action. */
+  readonly beside?: (action: Action) => Action | undefined;
+  /** Done at each wake-up. */
+  readonly woken?: () => Action;
+  /** Sets no match rules on a second connection to the bus. */
+  readonly forgetsMatches?: boolean;
+  /** The unit of k3s has no ExecCondition=. */
+  readonly unconditional?: boolean;
 }

@@ -1,5 +1,4 @@
 /** One schedule: a node boots, faults come at random, then they stop, and the node has to be moored again in time. */
-import type { BudgetPolicy } from '../../src/agent/budget.ts';
 import { seeded } from '../support/random.ts';
 import { type Fault, faults } from './faults.ts';
 import { SimNode } from './node.ts';
@@ -8,10 +7,17 @@ import type { Sabotage } from './sabotage.ts';
 /** Once faults stop, everything is true within this virtual time: the longest wait of the restart budget, and some. */
 export const recoveryMs = 25 * 60_000;
 
+/** It counts once it has lasted so long: a restart that is still due after an outage comes within this. */
+const staysMs = 120_000;
+
 /** A fault drawn for a schedule. Times are virtual ms. */
 export interface DrawnFault {
   readonly atMs: number;
+  /** From its beginning to its end, where it does not end by itself. */
   readonly lastsMs: number;
+  readonly times: number;
+  /** Of its own chance, so that leaving out another one does not change it. */
+  readonly seed: number;
   readonly fault: Fault;
 }
 
@@ -26,17 +32,42 @@ export interface Result {
   readonly livedMs: number;
 }
 
+/** How long faults last that do not end by themselves. */
+const lengthsMs = [5, 200, 2_000, 15_000, 45_000, 210_000] as const;
+
 /** Draws the faults of a seed. */
 export function draw(seed: number): readonly DrawnFault[] {
   const random = seeded(seed);
   const count = random.between(1, 12);
   const spanMs = random.pick([20_000, 120_000, 900_000]);
-  return Array.from({ length: count }, () => ({
-    atMs: random.between(0, spanMs),
-    // A fault that repeats itself is over within the longest of these.
-    lastsMs: random.pick([5, 200, 2_000, 15_000, 45_000, 210_000]),
-    fault: random.pick(faults),
-  })).sort((left, right) => left.atMs - right.atMs);
+  return Array.from({ length: count }, () => {
+    const fault = random.pick(faults);
+    return {
+      atMs: random.between(0, spanMs),
+      lastsMs: fault.ends === 'later' ? random.pick(lengthsMs) : 0,
+      times: fault.repeats?.times ?? 1,
+      seed: random.between(0, 0xffff),
+      fault,
+    };
+  }).sort((left, right) => left.atMs - right.atMs);
+}
+
+/** Plants a fault in the node's future. Returns the virtual ms at which it will be over. */
+function plant(node: SimNode, { atMs, lastsMs, times, seed, fault }: DrawnFault): number {
+  const random = seeded(seed);
+  const everyMs = fault.repeats?.everyMs ?? 0;
+  for (let time = 0; time < times; time += 1) {
+    node.clock.at(atMs + time * everyMs, () => {
+      node.judge.tell(`fault: ${fault.name}`);
+      const end = fault.begin(node, random);
+      if (end === undefined) return;
+      node.clock.after(lastsMs, () => {
+        node.judge.tell(`over:  ${fault.name}`);
+        end();
+      });
+    });
+  }
+  return atMs + (times - 1) * everyMs + lastsMs;
 }
 
 /** Runs a schedule; `drawn` replaces the faults of the seed, as when a failure is being shortened. */
@@ -48,66 +79,32 @@ export async function runSchedule(
   const node = new SimNode(seed, sabotage);
   const { judge } = node;
   node.boot();
-  let endMs = 0;
-  for (const { atMs, lastsMs, fault } of drawn) {
-    node.clock.at(atMs, () => {
-      judge.tell(`fault: ${fault.name}`);
-      const end = fault.begin(node);
-      if (end === undefined) return;
-      node.clock.after(lastsMs, () => {
-        judge.tell(`over:  ${fault.name}`);
-        end();
-      });
-    });
-    endMs = Math.max(endMs, atMs + lastsMs, atMs + fault.spanMs);
-  }
+  const endMs = Math.max(0, ...drawn.map((one) => plant(node, one)));
   const check = () => {
-    judge.trackLoss();
+    judge.check();
     return judge.violations.length === 0;
   };
   await node.clock.runUntil(endMs, check);
-  let recoveredAtMs: number | undefined;
-  await node.clock.runUntil(endMs + recoveryMs, () => {
+  let mooredSinceMs: number | undefined;
+  await node.clock.runUntil(endMs + recoveryMs + staysMs, () => {
     if (!check()) return false;
-    if (recoveredAtMs === undefined && judge.isMoored()) recoveredAtMs = node.clock.nowMs;
-    // A while longer, so that a node which does not stay moored is seen.
-    return recoveredAtMs === undefined || node.clock.nowMs < recoveredAtMs + 120_000;
+    const { nowMs } = node.clock;
+    mooredSinceMs = judge.isMoored() ? (mooredSinceMs ?? nowMs) : undefined;
+    if (mooredSinceMs === undefined) return nowMs < endMs + recoveryMs;
+    return nowMs < mooredSinceMs + staysMs;
   });
-  if (judge.violations.length === 0) judgeTheEnd(node, recoveredAtMs);
-  const recoveredAfterMs = recoveredAtMs === undefined ? undefined : recoveredAtMs - endMs;
+  if (judge.violations.length === 0) judgeTheEnd(node, mooredSinceMs);
+  const recoveredAfterMs = mooredSinceMs === undefined ? undefined : mooredSinceMs - endMs;
   const { violations, trail } = judge;
   return { seed, violations, trail, drawn, recoveredAfterMs, livedMs: node.clock.nowMs };
 }
 
-function judgeTheEnd(node: SimNode, recoveredAtMs: number | undefined): void {
-  if (recoveredAtMs === undefined) {
+function judgeTheEnd(node: SimNode, mooredSinceMs: number | undefined): void {
+  if (mooredSinceMs === undefined) {
     const open = node.judge.newest?.conditions.filter((condition) => condition.status !== 'true') ?? [];
     const told = open.map((condition) => `${condition.type} ${condition.reason}`).join(', ');
     node.judge.violate(
       `not moored ${recoveryMs / 60_000} min after the last fault; ${told || 'mooring thinks it is'}`,
     );
-  } else if (!node.judge.isMoored()) node.judge.violate('moored, but not for long');
-  const { repair } = node.settings.zerotier;
-  for (const [kind, times] of Object.entries(node.judge.repaired)) {
-    const most = busiest(times, repair.budget.periodMs);
-    if (most > 2 * repair.budget.count)
-      node.judge.violate(`ZeroTier was repaired (${kind}) ${most} times within an hour`);
   }
-  const { budget } = node.settings.k3s.restart;
-  const most = busiest(node.k3s.unit.begins, budget.periodMs);
-  if (most > allowedBegins(budget))
-    node.judge.violate(`k3s began ${most} times within ${budget.periodMs / 1000} s`);
-}
-
-/** A full bucket and its refill, and the restarts that systemd makes by itself before its own limit stops it. */
-function allowedBegins(budget: Pick<BudgetPolicy, 'count'>): number {
-  return 2 * budget.count + 2;
-}
-
-/** The most events within any window of `periodMs`. */
-function busiest(times: readonly number[], periodMs: number): number {
-  return Math.max(
-    0,
-    ...times.map((start) => times.filter((at) => at >= start && at < start + periodMs).length),
-  );
 }

@@ -4,11 +4,12 @@ import type { FileReading } from '../../../src/systems/files/types.ts';
 import type { K3sFiles, K3sReading } from '../../../src/systems/k3s/types.ts';
 
 export class DiskModel {
-  isFull = false;
+  trouble: 'none' | 'full' | 'read-only' = 'none';
 
   /** What stands at a path once `text` is written there. */
   written(text: string): FileReading {
-    if (this.isFull) throw new SystemError('disk-full', 'no space left on device');
+    if (this.trouble === 'full') throw new SystemError('disk-full', 'no space left on device');
+    if (this.trouble === 'read-only') throw new SystemError('read-only-filesystem', 'it is read-only');
     return { kind: 'present', text, mode: 0o600 };
   }
 }

@@ -34,6 +34,8 @@ export interface AgentSurroundings {
   /** Whether the server answers through the link. */
   readonly isServerThere: () => boolean;
   readonly changed: () => void;
+  /** Without ExecCondition=, to see what that is good for. */
+  readonly isUnconditional?: boolean | undefined;
   /** It begins; undefined where it does so without its address. */
   readonly begun: (binding: Binding | undefined) => void;
 }
@@ -48,7 +50,7 @@ export class K3sAgentModel {
     this.around = around;
     this.unit = new UnitModel(clock, random, {
       ...k3sSettings,
-      execCondition: () => this.addressIsThere(),
+      execCondition: () => around.isUnconditional === true || this.addressIsThere(),
       begun: () => this.begin(),
       isReady: () => {
         const isReady = around.isServerThere() && this.isBoundToTheLinkOfNow();
@@ -86,7 +88,12 @@ export class K3sAgentModel {
     const { kernel, files, begun } = this.around;
     const link = kernel.links.get(device);
     const address = this.configuredAddress();
-    if (link === undefined || address === undefined || files.config.kind !== 'present') {
+    if (
+      !this.addressIsThere() ||
+      link === undefined ||
+      address === undefined ||
+      files.config.kind !== 'present'
+    ) {
       begun(undefined);
       return;
     }

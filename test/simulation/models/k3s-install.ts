@@ -62,7 +62,7 @@ export class K3sInstallModel implements K3sInstall {
 
   private failure(): PinnedWork | undefined {
     const failed = { kind: 'failed', message: this.mirror, retryAfterMs: undefined, gained: false } as const;
-    if (this.disk.isFull) return { ...failed, code: 'disk-full' };
+    if (this.disk.trouble !== 'none') return { ...failed, code: 'disk-full' };
     switch (this.mirror) {
       case 'fine':
         return undefined;

@@ -9,6 +9,8 @@ export interface SimLink {
   addresses: string[];
   /** net.ipv4.conf.….promote_secondaries. */
   promotesSecondaries: boolean;
+  /** The route to the network on it, which the kernel makes with an address, or when the device comes up with one. */
+  hasRoute: boolean;
 }
 
 /** Of an IPv4 address with a prefix of 24, as all are here. */
@@ -39,6 +41,7 @@ export class KernelModel implements Netlink {
       mtuBytes: 1500,
       addresses: [],
       promotesSecondaries: false,
+      hasRoute: false,
     };
     this.links.set(name, link);
     this.tell();
@@ -56,7 +59,9 @@ export class KernelModel implements Netlink {
   /** Changes a device if it is still the one that was meant. */
   alter(link: SimLink, change: (link: SimLink) => void): void {
     if (this.links.get(link.name) !== link) return;
+    const before = routed(link);
     change(link);
+    if (routed(link) !== before) link.hasRoute = routed(link) !== '';
     this.tell();
   }
 
@@ -92,4 +97,9 @@ export class KernelModel implements Netlink {
   private tell(): void {
     for (const listener of this.changed) listener();
   }
+}
+
+/** Which connected routes there should be. */
+function routed({ up, addresses }: SimLink): string {
+  return up ? addresses.join(' ') : '';
 }

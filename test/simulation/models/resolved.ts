@@ -42,6 +42,9 @@ export class ResolvedModel implements Resolved {
       this.links.delete(ifindex);
       this.owned.delete(ifindex);
     });
+    bus.onTurned((isUp) => {
+      if (!isUp) this.hasLostBus ||= this.isRunning;
+    });
   }
 
   /** networkd takes a link into its own hands. */
@@ -66,9 +69,11 @@ export class ResolvedModel implements Resolved {
     this.changed();
   }
 
-  /** The bus goes away. */
-  loseBus(): void {
-    this.hasLostBus ||= this.isRunning;
+  /** Somebody else sets or, with undefined, reverts what a link has. */
+  meddle(ifindex: number, settings: LinkDns | undefined): void {
+    if (settings === undefined) this.links.delete(ifindex);
+    else this.links.set(ifindex, settings);
+    this.changed();
   }
 
   async read(ifindexes: readonly number[]): Promise<DnsReading> {
@@ -95,8 +100,8 @@ export class ResolvedModel implements Resolved {
     this.links.delete(ifindex);
   }
 
-  private isThere(): boolean {
-    return this.isRunning && !this.hasLostBus;
+  isThere(): boolean {
+    return this.bus.isUp && this.isRunning && !this.hasLostBus;
   }
 
   private need(): void {

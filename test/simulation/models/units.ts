@@ -135,7 +135,7 @@ export class UnitModel implements DrivenUnit {
   }
 
   /** Something runs that has to end before the next run. */
-  private hasProcess(): boolean {
+  hasProcess(): boolean {
     return this.active === 'active' || (this.active === 'activating' && this.phase !== 'auto-restart');
   }
 

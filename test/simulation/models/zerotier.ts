@@ -100,6 +100,21 @@ export class ZeroTierModel implements ZeroTier {
     this.clock.after(1_300, () => this.start());
   }
 
+  /** SIGKILL: the device goes as well, and systemd starts it anew. */
+  kill(): void {
+    if (!this.isRunning) return;
+    this.stop();
+    this.clock.after(100, () => this.start());
+  }
+
+  /** Somebody leaves the network by hand. */
+  forget(): void {
+    if (!this.networksRead) return;
+    this.joined = false;
+    this.cached = undefined;
+    this.kernel.remove(device);
+  }
+
   /** The controller gives another address; pushed in 15 ms. */
   readdress(address: string): void {
     this.address = address;
@@ -203,15 +218,29 @@ export class ZeroTierModel implements ZeroTier {
 
   /** Whether the link is what the controller wants it to be, and authorised: the truth behind the reading. */
   isGood(): boolean {
+    return this.authorized && !this.isCut && this.cached === this.address && this.looksGood();
+  }
+
+  /** Whether packets go through it. */
+  carries(): boolean {
+    return this.isGood() && this.kernel.links.get(device)?.hasRoute === true;
+  }
+
+  /** Whether API and kernel agree that it is, as mooring sees it: a node that is shut out is told so late. */
+  looksGood(): boolean {
     const link = this.kernel.links.get(device);
     return (
-      this.authorized &&
-      !this.isCut &&
       this.status === 'OK' &&
       link?.up === true &&
       link.mtuBytes === mtuBytes &&
-      link.addresses.includes(this.address)
+      this.cached !== undefined &&
+      link.addresses.includes(this.cached)
     );
+  }
+
+  /** Whether its API answers, and knows its networks. */
+  answers(): boolean {
+    return this.apiUp && this.api === 'none' && this.networksRead;
   }
 
   /** Throws what the adapter throws while the API is in trouble. */
