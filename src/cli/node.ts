@@ -1,6 +1,6 @@
 /**
- * The composition root: the real systems of this node, behind the interfaces that the brain knows. Adapters that depend
- * on the config are made anew when it changes; the bus, and the watch on the kernel, outlive that.
+ * The composition root: the real systems of this node, behind the interfaces that the brain knows. Those that depend on the
+ * config are in configured.ts; the bus, and the watch on the kernel, outlive its changes.
  */
 import { hostname } from 'node:os';
 import type { Action, Outcome } from '../agent/actions.ts';
@@ -9,16 +9,9 @@ import type { Plan } from '../agent/plan.ts';
 import { type ConfigState, ingressUnit, k3sUnit, type World, watchedUnits } from '../agent/world.ts';
 import type { Config } from '../config/schema.ts';
 import { secretFiles, secretPath } from '../config/secrets.ts';
-import { systemNow } from '../systems/clock.ts';
-import { createCloud } from '../systems/cloud/cloud.ts';
-import { createAgentApi } from '../systems/cluster/api.ts';
-import { createClusterWatch } from '../systems/cluster/cluster-watch.ts';
-import { createController } from '../systems/controller/controller.ts';
 import { createBus } from '../systems/dbus/bus.ts';
 import { messageOf, SystemError } from '../systems/error.ts';
 import { exposedFiles } from '../systems/files/secret.ts';
-import { createHomeProbe } from '../systems/home/home-probe.ts';
-import { createK3sFiles } from '../systems/k3s/k3s-files.ts';
 import type { Log } from '../systems/log.ts';
 import { createFlannelReader } from '../systems/netlink/flannel.ts';
 import { createNetlink } from '../systems/netlink/netlink.ts';
@@ -29,16 +22,13 @@ import { createSystemd, systemdMatches } from '../systems/systemd/systemd.ts';
 import type { Wake } from '../systems/wake.ts';
 import type { ZeroTierReading } from '../systems/zerotier/types.ts';
 import { createZeroTier } from '../systems/zerotier/zerotier.ts';
-import { installKey, openInstall, pinOf } from './install.ts';
-import { paths, zerotierTokenCredential } from './paths.ts';
+import { openConfigured } from './configured.ts';
+import { zerotierTokenCredential } from './paths.ts';
 
 /** Tests a candidate of the ingress' config, with the privileges that takes. */
 const checkUnit = 'mooring-ingress-check.service';
 /** Has a running nginx carry on as the program that is installed. */
 const renewUnit = 'mooring-ingress-renew.service';
-
-/** For a child that lives for a second: few threads, and no more memory than it must have. */
-const smallHeap = ['--v8-pool-size=1', '--max-semi-space-size=1'];
 
 export interface NodeOptions {
   readonly config: Config;
@@ -89,66 +79,10 @@ export function openNode(options: NodeOptions): Node {
   });
   const flannel = createFlannelReader();
   let config = options.config;
-  let k3s = k3sFilesOf(config);
-  let install = openInstall(config, { wake, log });
-  let cloud = cloudOf(config);
-  let home = homeOf(config);
-  let controller = controllerOf(config);
-  let cluster = clusterOf(config);
-
-  function controllerOf({ zerotier: { authorize } }: Config) {
-    return createController({
-      controller: authorize?.controller,
-      tokenPath: authorize && secretPath(authorize.token, options.credentialsDirectory),
-      leftFile: paths.left,
-      now: () => systemNow().monoMs,
-      random: Math.random,
-    });
-  }
-  function k3sFilesOf(wanted: Config) {
-    return createK3sFiles({
-      binaryPath: wanted.k3s.binary,
-      configPath: paths.k3sConfig,
-      tokenSourcePath: secretPath(wanted.k3s.token, options.credentialsDirectory),
-      tokenCopyPath: paths.k3sToken,
-    });
-  }
-  function cloudOf(wanted: Config) {
-    return createCloud({
-      mode: wanted.node.cloud,
-      tagPrefix: wanted.node.tags?.prefix,
-      cacheFile: paths.cloudCache,
-      awsTagsCommand: [process.execPath, ...smallHeap, paths.awsTags],
-      wake,
-      log,
-    });
-  }
-  function homeOf({ k3s: { server, token, probe } }: Config) {
-    return createHomeProbe({
-      server,
-      tokenPath: secretPath(token, options.credentialsDirectory),
-      deadlineMs: probe.deadline,
-      calmMs: probe.calm,
-      eagerMs: probe.eager,
-      now: () => systemNow().monoMs,
-      random: Math.random,
-      wake,
-      log,
-    });
-  }
-
-  function clusterOf({ k3s: { config: options, podNetwork } }: Config) {
-    return createClusterWatch({
-      api: createAgentApi(String(options['data-dir'] ?? '/var/lib/rancher/k3s')),
-      refreshMs: podNetwork.refresh,
-      now: () => systemNow().monoMs,
-      random: Math.random,
-      wake,
-      log,
-    });
-  }
+  const systems = openConfigured(config, { wake, log, credentialsDirectory: options.credentialsDirectory });
 
   async function observe(memory: Memory, configState: ConfigState): Promise<World> {
+    const { k3s, install, cloud, home, controller, cluster } = systems;
     const others = Promise.all([systemd.read(watchedUnits), k3s.read(), nginx.read(), install.read()]);
     const secrets = exposedFiles(secretFiles(config));
     const [zerotierReading, links] = await Promise.all([zerotier.read(), netlink.read()]);
@@ -187,20 +121,20 @@ export function openNode(options: NodeOptions): Node {
       case 'zerotier.blacklist':
         return zerotier.setInterfacePrefixBlacklist(action.prefixes);
       case 'controller.look':
-        return controller.look(action.network, action.member);
+        return systems.controller.look(action.network, action.member);
       case 'controller.authorize':
-        return controller.change(action.network, action.member, action.change);
+        return systems.controller.change(action.network, action.member, action.change);
       case 'dns.set':
         await resolved.set(action.ifindex, action.want);
         return;
       case 'dns.revert':
         return resolved.revert(action.ifindex);
       case 'k3s.write-config':
-        return k3s.writeConfig(action.text);
+        return systems.k3s.writeConfig(action.text);
       case 'k3s.copy-token':
-        return k3s.copyToken();
+        return systems.k3s.copyToken();
       case 'k3s.fetch':
-        return install.fetch(action.file);
+        return systems.install.fetch(action.file);
       // What mooring asks for is within its own budget: it must neither be refused by the unit's start limit, which is for
       // the restarts that systemd makes by itself, nor use that up.
       case 'unit.start':
@@ -239,53 +173,26 @@ export function openNode(options: NodeOptions): Node {
       }
     },
     async reconfigure(next) {
-      const former = cloud;
-      const isOtherCloud = cloudKey(next) !== cloudKey(config);
-      const current = isOtherCloud ? cloudOf(next) : former;
-      // Started before it is read: an adapter that has not looked yet would say that there is no cloud.
-      if (isOtherCloud) await current.start();
-      const isOtherHome = homeKey(next) !== homeKey(config);
-      if (memberKey(next) !== memberKey(config)) controller = controllerOf(next);
-      const isOtherInstall = installKey(next) !== installKey(config);
-      const isOtherCluster = clusterKey(next) !== clusterKey(config);
+      await systems.follow(next);
       config = next;
-      k3s = k3sFilesOf(next);
-      cloud = current;
-      if (isOtherCloud) await former.close();
-      if (isOtherInstall) {
-        const before = install;
-        install = openInstall(next, { wake, log });
-        await before.close(pinOf(next));
-      }
-      if (isOtherHome) {
-        const before = home;
-        home = homeOf(next);
-        home.start();
-        await before.close();
-      }
-      if (isOtherCluster) {
-        const before = cluster;
-        cluster = clusterOf(next);
-        cluster.start();
-        await before.close();
-      }
     },
     async look() {
-      await Promise.all([cloud.look(), install.look()]);
+      await Promise.all([systems.cloud.look(), systems.install.look()]);
     },
     async watch() {
       netlink.start();
-      home.start();
-      cluster.start();
-      await cloud.start();
+      systems.home.start();
+      systems.cluster.start();
+      await systems.cloud.start();
     },
     aim(aims) {
-      home.aim(aims.probe);
-      cluster.aim(aims.cluster);
+      systems.home.aim(aims.probe);
+      systems.cluster.aim(aims.cluster);
     },
     revertDns: (ifindex) => resolved.revert(ifindex),
     busConnections: () => bus.connections,
     async close() {
+      const { cloud, home, cluster, install } = systems;
       const watches = [netlink, cloud, home, cluster, zerotier, install];
       await Promise.all(watches.map((watch) => watch.close()));
       bus.close();
@@ -301,26 +208,6 @@ function devicesOf(config: Config, memory: Memory, reading: ZeroTierReading): Se
     return told?.portDeviceName || memory.networks[id]?.device || '';
   });
   return new Set(names.filter((name) => name !== ''));
-}
-
-/** What the watch over the cloud is made from. */
-function cloudKey({ node: { cloud, tags } }: Config): string {
-  return JSON.stringify([cloud, tags]);
-}
-
-/** What the watch over home is made from. */
-function homeKey({ k3s: { server, token, probe } }: Config): string {
-  return JSON.stringify([server, token, probe]);
-}
-
-/** What the questions to the controller are made from: with another of it, they are asked anew. */
-function memberKey({ zerotier: { authorize, networks }, k3s: { nodeName } }: Config): string {
-  return JSON.stringify([authorize, networks.map(({ id, addresses }) => [id, addresses]), nodeName]);
-}
-
-/** What the watch over the cluster is made from. */
-function clusterKey({ k3s: { server, config, podNetwork } }: Config): string {
-  return JSON.stringify([server, config['data-dir'], podNetwork.refresh]);
 }
 
 /** The units that mooring drives, by role. */

@@ -32,8 +32,11 @@ export async function showPlan(context: CliContext): Promise<number> {
     await node.look();
     const world = await node.observe(memory, configState);
     const result = plan({ config, world, memory, now: systemNow() }, 0.5);
+    // A question to the controller changes nothing; the daemon has asked it already.
     const lines = stageNames.flatMap((stage) =>
-      result.actions[stage].map((action) => `${stage}: ${describeAction(action)}`),
+      result.actions[stage]
+        .filter((action) => action.do !== 'controller.look')
+        .map((action) => `${stage}: ${describeAction(action)}`),
     );
     for (const line of lines.length === 0 ? ['nothing to do'] : lines) context.print(line);
     for (const condition of result.conditions) {

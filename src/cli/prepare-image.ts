@@ -6,7 +6,7 @@
  */
 import { existsSync } from 'node:fs';
 import { ingressUnit, k3sUnit, zerotierUnit } from '../agent/world.ts';
-import type { SecretRef } from '../config/schema.ts';
+import { secretFiles } from '../config/secrets.ts';
 import { SystemError } from '../systems/error.ts';
 import { writeFileAtomic } from '../systems/files/atomic.ts';
 import { forget, imageTraces } from '../systems/instance/forget.ts';
@@ -50,7 +50,8 @@ async function prepare(context: CliContext): Promise<number> {
     );
     return exitCode.notFine;
   }
-  const secrets = await secretFiles(context.configFile);
+  const loaded = await loadConfig(context.configFile);
+  const secrets = loaded.kind === 'none' ? [] : secretFiles(loaded.config).filter((path) => existsSync(path));
   if (isBooted) {
     await systemctl(['stop', ...inUse, 'mooring-zerotier-token.path'], stopDeadlineMs);
     if (await isActive(zerotierUnit)) await systemctl(['stop', zerotierUnit], stopDeadlineMs);
@@ -74,15 +75,4 @@ async function prepare(context: CliContext): Promise<number> {
 async function activeOf(units: readonly string[]): Promise<readonly string[]> {
   const active = await Promise.all(units.map(isActive));
   return units.filter((_, i) => active[i]);
-}
-
-/** Secrets that the config names and that lie on this disk. */
-async function secretFiles(configFile: string): Promise<readonly string[]> {
-  const loaded = await loadConfig(configFile);
-  if (loaded.kind === 'none') return [];
-  const { zerotier, k3s } = loaded.config;
-  const refs: readonly (SecretRef | undefined)[] = [k3s.token, zerotier.identity, zerotier.authorize?.token];
-  return refs.flatMap((ref) =>
-    ref !== undefined && 'file' in ref && existsSync(ref.file) ? [ref.file] : [],
-  );
 }

@@ -101,6 +101,7 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
     'The public address: auto (from the cloud), none, an address, or an IPv4 and an IPv6 address.',
   'node.cloud': 'Which cloud to ask; auto asks the firmware which one this is.',
   'node.providerId': 'Whether the node carries the name that the cloud has for its instance.',
+  'node.patience': "How long a first start of k3s waits for the cloud's first answer.",
   'node.tags': 'Labels and taints from the tags of the instance.',
   'node.tags.prefix': 'What the keys of these tags begin with.',
   health: 'Where metrics and status are served.',

@@ -231,6 +231,7 @@ export const configSchema = z.strictObject({
         'auto',
       ),
       providerId: z._default(z.enum(['auto', 'none'], 'auto or none'), 'auto'),
+      patience: z.prefault(durationFrom('0s', '1h'), '20s'),
       tags: z.optional(
         z.strictObject({
           prefix: z._default(

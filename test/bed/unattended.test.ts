@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { metric, waitForReason } from './ask.ts';
+import { metric, reload, waitForReason } from './ask.ts';
 import { Bed } from './bed.ts';
 import { waitFor } from './process.ts';
 import { homeNetwork } from './zerotier.ts';
@@ -19,7 +19,7 @@ describe('a node that nobody authorises by hand', () => {
   let bed: Bed;
 
   before(async () => {
-    bed = await Bed.start({ authorizesItself: true, hurry: 12 });
+    bed = await Bed.start({ authorizesItself: true, hurry: 30 });
   });
   after(async () => {
     await bed?.stop();
@@ -31,11 +31,18 @@ describe('a node that nobody authorises by hand', () => {
     assert.deepEqual(link?.addresses, [`${homeNetwork.node}/24`]);
     assert.equal(await metric(bed, asked('authorize')), 1);
     assert.ok((await metric(bed, asked('look'))) <= 2);
+    assert.match(await bed.node.run(['mooring', 'plan']), /^nothing to do$/m);
   });
 
   test('waits for a person when somebody shuts it out, and asks nobody meanwhile', async () => {
     const before = (await metric(bed, asked('look'))) + (await metric(bed, asked('authorize')));
     await bed.deauthorise();
+    await waitFor('ZeroTier to hear of it', async () => (await networkStatus()) === 'ACCESS_DENIED', {
+      timeoutMs: 90_000,
+      everyMs: 250,
+    });
+    // A moored node is looked at every 20 s.
+    await reload(bed);
     const message = await waitForReason(bed, 'NetworkAuthorized', 'Deauthorized', 60_000);
     assert.match(message, /authorise it at the network's controller/);
     await bed.node.run(['systemctl', 'restart', 'mooring.service']);
@@ -116,10 +123,24 @@ describe('a node that nobody authorises by hand', () => {
         assert.equal(existsSync(join(bed.node.rootDir, path)), true, path);
     });
 
-    test('comes up from the prepared image as yet another', async () => {
+    test('comes up from the prepared image as the one whose identity it is given', async () => {
+      const given = `a1b2c3d4e5:0:${'0123456789abcdef'.repeat(8)}:${'fedcba9876543210'.repeat(8)}`;
+      // The real one takes none whose address does not follow from its key.
+      const isGiven = bed.home.zerotier.variant.kind === 'stand-in';
+      if (isGiven) {
+        await bed.node.prepareFile('/etc/mooring/identity.secret', `${given}\n`, 0o600);
+        const config = 'zerotier: {identity: {file: /etc/mooring/identity.secret}}\n';
+        await bed.node.prepareFile('/etc/mooring/config.d/identity.yaml', config);
+      }
+      // As in an image in which mooring has never run.
+      await rm(join(bed.node.rootDir, 'var/lib/mooring'), { recursive: true });
       await bootAs('copy-2', 'node3');
+      assert.equal(await bed.node.run('systemctl list-units --failed --plain --no-legend'), '');
       const fresh = await identity();
       assert.ok(!seen.has(fresh), `${fresh} was there before`);
+      if (isGiven) assert.equal(fresh, given.slice(0, 10));
+      const secret = await bed.node.run(['stat', '-c', '%a %U', '/var/lib/zerotier-one/identity.secret']);
+      assert.equal(secret, '600 zerotier-one');
       await isKnownAs('node3');
       const members = await bed.home.zerotier.members();
       assert.deepEqual(
@@ -128,6 +149,15 @@ describe('a node that nobody authorises by hand', () => {
       );
     });
   });
+
+  /** By ZeroTier's own word. */
+  async function networkStatus(): Promise<string> {
+    const url = `http://127.0.0.1:9993/network/${bed.networkId}`;
+    const told = await bed.node.run(
+      `curl -sSf -H "X-ZT1-Auth: $(cat /var/lib/zerotier-one/authtoken.secret)" ${url}`,
+    );
+    return /"status":\s*"(\w*)"/.exec(told)?.[1] ?? '';
+  }
 
   async function identity(): Promise<string> {
     return (await bed.node.run(['cat', '/var/lib/zerotier-one/identity.public'])).slice(0, 10);

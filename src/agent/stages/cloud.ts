@@ -5,9 +5,6 @@ import type { Finding } from '../conditions.ts';
 import { isFalse, isTrue, isUnknown } from './stage.ts';
 import { meaningOf, type TagMeaning } from './tags.ts';
 
-/** How long a first start of k3s waits for a known cloud's first answer, which saves a restart. */
-export const cloudPatienceMs = 20_000;
-
 /**
  * The reading with what was told before in place of a silence: k3s must not be restarted without its external address only
  * because nobody answers just now. Facts that are stale already are not remembered; they may be another instance's.

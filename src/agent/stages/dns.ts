@@ -56,7 +56,13 @@ function withoutResolved(
   const { repair } = config.dns;
   const patienceMs = isOffBus ? repair.patience : Math.max(stuckMs, repair.patience);
   const step = restartSilent(input, resolvedUnit, patienceMs);
-  if (world.units.units[resolvedUnit]?.activeState !== 'active')
+  const state = world.units.units[resolvedUnit]?.activeState;
+  if (state === 'activating' || state === 'deactivating')
+    return {
+      ...step,
+      findings: { DnsConfigured: isFalse('ResolvedStarting', 'systemd-resolved is starting') },
+    };
+  if (state !== 'active')
     return {
       ...step,
       findings: { DnsConfigured: isFalse('ResolvedMissing', `${missingResolved} (${error})`) },

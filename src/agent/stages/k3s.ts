@@ -10,7 +10,6 @@ import type { Finding } from '../conditions.ts';
 import { type Epoch, epochDifference } from '../epoch.ts';
 import { cleared, type Memory } from '../memory.ts';
 import { k3sUnit } from '../world.ts';
-import { cloudPatienceMs } from './cloud.ts';
 import { noteBound, noteSeen, seenEpoch, wantedEpoch } from './k3s-epoch.ts';
 import { installStep } from './k3s-install.ts';
 import { dueAfterOutageMs } from './k3s-spread.ts';
@@ -212,7 +211,7 @@ function waitsForCloud(input: StageInput, isRunning: boolean): boolean {
   const { cloud } = input.world;
   // Also where the address stands in the config: labels and the provider's id count at a node's first registration.
   if (isRunning || cloud.kind !== 'unavailable') return false;
-  return input.now.monoMs - input.memory.startedMs < cloudPatienceMs;
+  return input.now.monoMs - input.memory.startedMs < input.config.node.patience;
 }
 
 /** Acts within the budget, or says when the next try is. */

@@ -51,7 +51,11 @@ export function podNetworkStage(
   const missing = world.cluster.kind === 'nodes' ? missingRoutes(world.cluster, devices) : [];
   const since = unroutedSince(missing, memory.unroutedSinceMs, now.monoMs);
   const { certain, doubted } = judged(missing, since, now.monoMs);
-  const known = note(remembered, devices, unit.invocationId);
+  const registered = registeredDevices(world.cluster, unit.startedMs, [
+    ...remembered.devices,
+    ...names(devices),
+  ]);
+  const known = note(remembered, devices, registered, unit.invocationId);
   const knowsNodes = world.cluster.kind === 'nodes';
   const broken =
     deviceProblem(known, devices, link) ??
@@ -94,20 +98,42 @@ export function podNetworkStage(
   return answer(finding, state, isDue ? undefined : dueMs, isDue && !wasAsked);
 }
 
+const names = (devices: readonly FlannelDevice[]) => devices.map(({ name }) => name);
+
+/**
+ * Devices that nobody has seen, and that there must be: flannel in this run of k3s has registered this node for vxlan. Their names
+ * are those of its default network 1.
+ */
+function registeredDevices(
+  cluster: ClusterReading,
+  startedMs: number,
+  seen: readonly string[],
+): readonly string[] {
+  if (cluster.kind !== 'nodes') return [];
+  const own = cluster.nodes.find(({ name }) => name === cluster.own);
+  if (own?.flannel?.backend !== 'vxlan' || own.atMs < startedMs) return [];
+  const { ipv4, ipv6 } = own.flannel;
+  const wanted = [...(ipv4 ? ['flannel.1'] : []), ...(ipv6 ? ['flannel-v6.1'] : [])];
+  return wanted.filter((name) => !seen.some((other) => kindOf(other) === kindOf(name)));
+}
+
+/** `flannel.1` and `flannel.7` are of one kind. */
+const kindOf = (name: string) => name.replace(/\.\d+$/, '');
+
 /** Devices are remembered until the next boot; whether there were routes, for each run of k3s. */
 function note(
   before: RememberedPodNetwork,
   devices: readonly FlannelDevice[],
+  registered: readonly string[],
   run: string,
 ): RememberedPodNetwork {
-  const names = devices.map((device) => device.name);
   const routed = devices
     .filter((device) => device.routes.length > 0)
     .map((device) => `${run} ${device.name}`);
   const kept = before.routed.filter((entry) => entry.startsWith(`${run} `));
   return {
     ...before,
-    devices: [...new Set([...before.devices, ...names])].sort(),
+    devices: [...new Set([...before.devices, ...names(devices), ...registered])].sort(),
     routed: [...new Set([...kept, ...routed])].sort(),
   };
 }

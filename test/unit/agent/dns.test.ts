@@ -111,6 +111,15 @@ describe('the dns stage', () => {
     assert.match(findings.DnsConfigured.message, /apt install systemd-resolved/);
   });
 
+  test('a resolved that is being started is told as such, and left to start', () => {
+    const units = { [resolvedUnit]: aUnit({ activeState: 'activating' }) };
+    const { findings, actions } = ask({
+      dns: { kind: 'absent', error: 'no owner', isOffBus: true },
+      units: { kind: 'answered', units },
+    });
+    assert.deepEqual([actions, findings.DnsConfigured.reason], [[], 'ResolvedStarting']);
+  });
+
   test('nothing is concluded about resolved while nobody at all answers on D-Bus', () => {
     const { findings, actions } = ask({
       dns: { kind: 'absent', error: 'connection lost', isOffBus: false },

@@ -153,6 +153,35 @@ const clusterOf = (...nodes: readonly ClusterNode[]): ClusterReading => ({
 const restart = { do: 'unit.restart', unit: k3sUnit, reason: 'pod-network' } as const;
 const budget = { count: 5, periodMs: 600_000, maxDelayMs: 1 };
 
+describe('a device that nobody has seen', () => {
+  const registered = (atMs: number, overrides: Partial<ClusterNode> = {}) => ({
+    cluster: clusterOf(aNode('edge-1', '10.42.1.0/24', atMs, overrides), server),
+  });
+
+  test('is missed where flannel has registered this node in this run of k3s', () => {
+    const first = ask([], aMemory(), 100_000, registered(2_000));
+    assert.equal(first.findings.PodNetworkReady.reason, 'DeviceMissing');
+    assert.match(first.findings.PodNetworkReady.message, /^flannel\.1 is gone/);
+    assert.equal(ask([], first.memory, 110_000, registered(2_000)).wantsRestart, true);
+    const both = registered(2_000, { flannel: { ...vxlan, ipv6: true } });
+    assert.match(ask([flannel], aMemory(), 100_000, both).findings.PodNetworkReady.message, /^flannel-v6\.1/);
+  });
+
+  test('is not missed for what was registered before, by another backend, or under another number', () => {
+    for (const world of [
+      registered(999),
+      registered(2_000, { flannel: { ...vxlan, backend: 'wireguard' } }),
+      registered(2_000, { flannel: undefined }),
+    ])
+      assert.equal(ask([], aMemory(), 100_000, world).findings.PodNetworkReady.reason, 'NotChecked');
+    const seventh = { ...flannel, name: 'flannel.7' };
+    assert.equal(
+      ask([seventh], aMemory(), 100_000, registered(2_000)).findings.PodNetworkReady.reason,
+      'Present',
+    );
+  });
+});
+
 describe('each other node of the cluster', () => {
   const other = (atMs: number) => aNode('edge-2', '10.42.2.0/24', atMs);
   const lost = [{ ...flannel, routes: ['10.42.0.0/24'] }];

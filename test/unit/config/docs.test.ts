@@ -86,6 +86,7 @@ describe('docs/config.md', () => {
       ['150s', 150_000],
     );
     assert.equal(told('## `node`', 'externalIp'), config.node.externalIp);
+    assert.deepEqual([told('## `node`', 'patience'), config.node.patience], ['20s', 20_000]);
     assert.equal(told('## `node`', 'cloud'), config.node.cloud);
     assert.equal(told('## `health`', 'listen'), `[${config.health.listen.join(', ')}]`);
     assert.equal(told('## `health`', 'port'), String(config.health.port));

@@ -80,7 +80,12 @@ describe('a stored config', () => {
     delete old.node;
     const adopted = adoptStoredConfig(old);
     assert.deepEqual(adopted?.k3s.restart, config.k3s.restart);
-    assert.deepEqual(adopted?.node, { externalIp: 'auto', cloud: 'auto', providerId: 'auto' });
+    assert.deepEqual(adopted?.node, {
+      externalIp: 'auto',
+      cloud: 'auto',
+      providerId: 'auto',
+      patience: 20_000,
+    });
     assert.deepEqual(adopted?.ingress, config.ingress);
     assert.equal(JSON.stringify(adopted).includes('gone'), false);
   });
