@@ -46,6 +46,7 @@ export interface TlsOptions {
 export interface HttpClient {
   /** Throws SystemError `http-failed`, its message naming no more than the cause. */
   ask(question: HttpQuestion): Promise<HttpAnswer>;
+  /** Ends what is under way; nothing is asked after that. */
   close(): Promise<void>;
 }
 
@@ -93,17 +94,22 @@ function tlsCause(code: string): string {
 
 /** A client whose connections end with their answers. */
 export function createHttpClient(tls: TlsOptions = {}): HttpClient {
-  const underWay = new Set<Line>();
+  /** Ends each question that is under way. */
+  const underWay = new Set<() => void>();
+  let isClosed = false;
 
   async function ask(question: HttpQuestion): Promise<HttpAnswer> {
+    if (isClosed) throw new SystemError('http-failed', 'mooring closed the connection');
     const url = new URL(question.url);
     const line = openLine(url, tls);
-    const deadline = new AbortController();
-    const timer = setTimeout(() => {
-      deadline.abort();
+    const ending = new AbortController();
+    // Both: the line may not have a socket yet, and a socket that is connecting does not heed the signal.
+    const end = () => {
+      ending.abort();
       line.cut();
-    }, question.deadlineMs);
-    underWay.add(line);
+    };
+    const timer = setTimeout(end, question.deadlineMs);
+    underWay.add(end);
     try {
       const { statusCode, headers, body } = await request.call(line.agent, {
         origin: url.origin,
@@ -111,7 +117,7 @@ export function createHttpClient(tls: TlsOptions = {}): HttpClient {
         method: question.method,
         headers: question.headers ?? {},
         body: question.body ?? null,
-        signal: deadline.signal,
+        signal: ending.signal,
       });
       const plain = headers['content-encoding'] === 'gzip' ? unfolded(body) : body;
       const header = (name: string) => {
@@ -120,13 +126,13 @@ export function createHttpClient(tls: TlsOptions = {}): HttpClient {
       };
       return { status: statusCode, text: await readLimited(plain, question.maxBytes), header };
     } catch (error) {
-      const cause = deadline.signal.aborted ? `no answer within ${question.deadlineMs} ms` : causeOf(error);
+      const late = isClosed ? 'mooring closed the connection' : `no answer within ${question.deadlineMs} ms`;
+      const cause = ending.signal.aborted ? late : causeOf(error);
       throw new SystemError('http-failed', cause, { cause: error });
     } finally {
       clearTimeout(timer);
-      deadline.abort();
-      underWay.delete(line);
-      line.cut();
+      end();
+      underWay.delete(end);
       await line.agent.destroy();
     }
   }
@@ -134,7 +140,8 @@ export function createHttpClient(tls: TlsOptions = {}): HttpClient {
   return {
     ask,
     async close() {
-      for (const line of underWay) line.cut();
+      isClosed = true;
+      for (const end of underWay) end();
     },
   };
 }
