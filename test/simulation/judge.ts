@@ -11,14 +11,12 @@ import { device } from '../support/world.ts';
 import type { Binding } from './models/k3s-agent.ts';
 import type { SimNode } from './node.ts';
 import { BeginsRule, within } from './rules/begins.ts';
+import { Losses } from './rules/losses.ts';
 import { PromptDnsRule } from './rules/prompt-dns.ts';
 import { SettledRule } from './rules/settled.ts';
 
 /** An interruption this short may go unseen: the daemon is dead, or waits for an API that hangs. */
 const unseenMs = 5_100;
-
-/** What ZeroTier says of a network is asked, not told: a loss may be seen a calm pause (20 s, with jitter) late. */
-const plainSlackMs = 25_000;
 
 export class Judge {
   readonly trail: string[] = [];
@@ -39,14 +37,6 @@ export class Judge {
   /** The ifindexes of flannel's device that mooring saw whole, and that it remembers as such. */
   private wholeOn: number | undefined;
   private keptWholeOn: number | undefined;
-  /** Monotonic ms since which the link has not been good; undefined while it is. */
-  private badSinceMs: number | undefined = 0;
-  /** The longest time that the link was not good, of those that ended since k3s began. */
-  private longestLossMs = 0;
-  /** Since when mooring can see that the link is lost, and the longest such loss since k3s began. */
-  private plainSinceMs: number | undefined;
-  private longestPlainMs = 0;
-  private isPlainCounted = false;
   /** Assigned addresses in the newest look. */
   private shown: readonly string[] = [];
   private isResolvedCutOff = false;
@@ -57,11 +47,13 @@ export class Judge {
   private contradicted = { fromMs: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
 
   private readonly settled = new SettledRule();
+  private readonly losses: Losses;
   private readonly rules: readonly { check(): string | undefined }[];
 
   /** Made last, when the node is whole. */
   constructor(node: SimNode) {
     this.node = node;
+    this.losses = new Losses(node);
     const { k3s, settings } = node;
     const { budget } = settings.k3s.restart;
     // A full bucket and its refill, and what systemd restarts by itself before its own limit stops it.
@@ -124,10 +116,7 @@ export class Judge {
       return;
     }
     this.isBoundUncertain = this.changedMs >= this.lookedMs;
-    this.longestLossMs = 0;
-    this.longestPlainMs = 0;
-    // A loss counts once: k3s may have begun after it had.
-    this.isPlainCounted = !this.node.zerotier.looksGood();
+    this.losses.k3sBegun();
     this.tell(`k3s begins on ifindex ${binding.ifindex} with ${binding.address}`);
   }
 
@@ -173,12 +162,7 @@ export class Judge {
       this.contradicted = { fromMs: this.contradictedSinceMs, untilMs: nowMs };
       this.contradictedSinceMs = undefined;
     }
-    this.trackPlainLoss();
-    if (zerotier.carries()) {
-      if (this.badSinceMs !== undefined)
-        this.longestLossMs = Math.max(this.longestLossMs, nowMs - this.badSinceMs);
-      this.badSinceMs = undefined;
-    } else this.badSinceMs ??= nowMs;
+    this.losses.track();
   }
 
   /** Whether everything is as it should be. */
@@ -198,7 +182,7 @@ export class Judge {
       nginx.runs === nginx.program &&
       this.looksFlannelWhole() &&
       k3s.isBoundToTheLinkOfNow() &&
-      this.longestPlainMs < settings.k3s.restart.outage + plainSlackMs &&
+      !this.losses.owesRestart(settings.k3s.restart.outage) &&
       k3sFiles.config.kind === 'present' &&
       k3s.bound?.config === k3sFiles.config.text &&
       k3s.bound.binary === k3sFiles.binary &&
@@ -241,21 +225,6 @@ export class Judge {
     const { flannel, cluster } = this.node;
     if (!cluster.refuses) return true;
     return flannel.device?.routes.length === 0 && flannel.device.ifindex === this.routesSeenOn;
-  }
-
-  /** A loss that nobody can doubt: ZeroTier answers, mooring looks, and they do not agree that the link is there. */
-  private trackPlainLoss(): void {
-    const { clock, daemon, zerotier } = this.node;
-    const isGood = zerotier.looksGood();
-    if (isGood) this.isPlainCounted = false;
-    if (isGood || !zerotier.answers() || !daemon.isAlive) {
-      this.plainSinceMs = undefined;
-      return;
-    }
-    this.plainSinceMs ??= clock.nowMs;
-    if (this.isPlainCounted) return;
-    const plainMs = clock.nowMs - this.plainSinceMs;
-    this.longestPlainMs = Math.max(this.longestPlainMs, plainMs);
   }
 
   private trackResolved(): void {
@@ -307,7 +276,7 @@ export class Judge {
 
   /** A restart of a running k3s needs something that really changed since it began. */
   private justify(): void {
-    const { clock, k3s, k3sFiles, settings } = this.node;
+    const { k3s, k3sFiles, settings } = this.node;
     const { bound, unit } = k3s;
     if (bound === undefined || !unit.hasProcess()) return;
     const isSame =
@@ -317,10 +286,7 @@ export class Judge {
       bound.config === k3sFiles.config.text &&
       bound.binary === k3sFiles.binary;
     const outageMs = settings.k3s.restart.outage;
-    const lossMs = Math.max(
-      this.longestLossMs,
-      this.badSinceMs === undefined ? 0 : clock.nowMs - this.badSinceMs,
-    );
+    const lossMs = this.losses.longestSinceBeginMs();
     if (isSame && !this.isBoundUncertain && lossMs < outageMs - 10_000)
       this.violate('k3s is restarted although nothing that it depends on has changed');
   }
