@@ -1,11 +1,13 @@
-/** Builds the base of the bed where the cache does not have it, so that nodes that are booted at once find it there. */
-import { ensureBase } from './root.ts';
+/** Builds the bed's bases where the cache does not have them, so that nodes that are booted at once find them there. */
+import { ensureNodeBase } from './root.ts';
 import { Run } from './run.ts';
 
 const run = Run.open();
 try {
-  const { rootDir } = await ensureBase(run, (line) => process.stdout.write(`${line}\n`));
-  process.stdout.write(`the base is ${rootDir}\n`);
+  for (const suite of ['trixie', 'bookworm'] as const) {
+    const { rootDir } = await ensureNodeBase(suite, run, (line) => process.stdout.write(`${line}\n`));
+    process.stdout.write(`the base of ${suite} is ${rootDir}\n`);
+  }
 } finally {
   run.end();
 }

@@ -8,7 +8,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { cgroupFolder } from './host.ts';
 import { BedError, type CommandOptions, type CommandResult, failed, waitFor } from './process.ts';
-import type { Base } from './root.ts';
+import type { NodeBase } from './root.ts';
 import type { Background, Run } from './run.ts';
 import { type UnitUsage, usageOf } from './usage.ts';
 
@@ -33,7 +33,7 @@ export class BedNode {
   /** When the last boot began, on this process' clock (performance.now()). */
   bootedAtMs = 0;
 
-  private constructor(run: Run, netns: string, base: Base) {
+  private constructor(run: Run, netns: string, base: NodeBase) {
     this.#run = run;
     this.#netns = netns;
     this.#aptDir = base.aptDir;
@@ -41,7 +41,7 @@ export class BedNode {
   }
 
   /** Lays the overlay and the cloud-init seed; does not boot. */
-  static async create(run: Run, base: Base, netns: string, seed: Seed): Promise<BedNode> {
+  static async create(run: Run, base: NodeBase, netns: string, seed: Seed): Promise<BedNode> {
     const node = new BedNode(run, netns, base);
     const scratch = join(run.dir, 'node');
     const place = { part: 'setup' };

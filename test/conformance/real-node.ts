@@ -4,7 +4,7 @@
  */
 import { Network } from '../bed/network.ts';
 import { BedNode } from '../bed/node.ts';
-import { ensureBase } from '../bed/root.ts';
+import { ensureNodeBase, type Suite } from '../bed/root.ts';
 import { Run } from '../bed/run.ts';
 import { Observer } from './observing.ts';
 import type { Scope } from './side.ts';
@@ -27,10 +27,10 @@ export class RealNode {
     this.#node = node;
   }
 
-  static async boot(files: readonly RootFile[]): Promise<RealNode> {
+  static async boot(files: readonly RootFile[], suite: Suite = 'trixie'): Promise<RealNode> {
     const run = Run.open();
     try {
-      const base = await ensureBase(run);
+      const base = await ensureNodeBase(suite, run);
       const network = await Network.create(run);
       const netns = network.netns('node');
       const node = await BedNode.create(run, base, netns, { hostname: 'node1', userData: undefined });

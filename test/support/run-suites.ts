@@ -81,8 +81,8 @@ const suites: Readonly<Record<string, Suite>> = {
     kind: 'tests',
     deadlineMs: 10 * minuteMs,
     files: 'test/conformance/**/*.test.ts',
-    // The two that take long mostly wait.
-    flags: ['--test-timeout=180000', '--test-concurrency=2'],
+    // The three that take long mostly wait.
+    flags: ['--test-timeout=180000', '--test-concurrency=3'],
   },
   bed: {
     kind: 'tests',

@@ -70,7 +70,8 @@ export class UnitModel implements DrivenUnit {
   start(): void {
     this.needUnmasked();
     if (this.hasProcess()) return;
-    // One that waits for RestartSec= is counted, makes PID 1 restart the unit at once, and that is counted again (systemd 257).
+    // One that waits for RestartSec= is counted, makes PID 1 restart the unit at once, and that is counted again. Before systemd
+    // 257 the restart comes no earlier for it; mooring itself starts no unit that waits.
     const isRefused = this.active === 'activating' && !this.isWithinLimit();
     if (isRefused) this.fail();
     else this.queue('start', () => this.launch());
@@ -104,19 +105,27 @@ export class UnitModel implements DrivenUnit {
     if (this.active !== 'active' && !(this.active === 'activating' && this.phase === 'start')) return;
     const turn = ++this.turn;
     this.newest = { ...this.newest, result };
+    if (this.isMasked) {
+      // Its Restart= went with the file.
+      if (result === 'success') this.rest();
+      else this.fail();
+      return;
+    }
     this.phase = 'auto-restart';
     this.job = undefined;
     this.become('activating');
     this.clock.after(this.program.restartSecMs, () => {
-      if (this.turn === turn) this.launch();
+      if (this.turn !== turn) return;
+      // There is nothing to start any more.
+      if (this.isMasked) this.fail('resources');
+      else this.launch();
     });
   }
 
   read(): UnitReading {
     const { invocation, startedMs, result } = this.newest;
-    const isMasked = this.file === 'masked';
     return {
-      loadState: isMasked ? 'masked' : 'loaded',
+      loadState: this.isMasked ? 'masked' : 'loaded',
       activeState: this.active,
       subState: this.subState(),
       unitFileState: this.file,
@@ -144,8 +153,12 @@ export class UnitModel implements DrivenUnit {
     return this.active === 'active' || this.active === 'deactivating';
   }
 
+  private get isMasked(): boolean {
+    return this.file === 'masked';
+  }
+
   private needUnmasked(): void {
-    if (this.file === 'masked') throw new SystemError('unit-masked', 'it is masked');
+    if (this.isMasked) throw new SystemError('unit-masked', 'it is masked');
   }
 
   private queue(
@@ -237,11 +250,11 @@ export class UnitModel implements DrivenUnit {
     });
   }
 
-  /** Beyond the limit of starts. What is known of the last end is kept. */
-  private fail(): void {
+  /** Not started again. What is known of the last end is kept. */
+  private fail(why: 'start-limit-hit' | 'resources' = 'start-limit-hit'): void {
     this.turn += 1;
     this.job = undefined;
-    if (this.newest.result === 'success') this.newest = { ...this.newest, result: 'start-limit-hit' };
+    if (this.newest.result === 'success') this.newest = { ...this.newest, result: why };
     this.become('failed');
   }
 
