@@ -22,6 +22,7 @@ import { createSystemd, systemdMatches } from '../systems/systemd/systemd.ts';
 import type { Wake } from '../systems/wake.ts';
 import type { ZeroTierReading } from '../systems/zerotier/types.ts';
 import { createZeroTier } from '../systems/zerotier/zerotier.ts';
+import { carryOut } from './carry-out.ts';
 import { openConfigured } from './configured.ts';
 import { zerotierTokenCredential } from './paths.ts';
 
@@ -112,60 +113,13 @@ export function openNode(options: NodeOptions): Node {
     };
   }
 
-  async function carryOut(action: Action): Promise<void> {
-    switch (action.do) {
-      case 'zerotier.join':
-        return zerotier.join(action.network);
-      case 'zerotier.rejoin':
-        return zerotier.rejoin(action.network);
-      case 'zerotier.blacklist':
-        return zerotier.setInterfacePrefixBlacklist(action.prefixes);
-      case 'controller.look':
-        return systems.controller.look(action.network, action.member);
-      case 'controller.authorize':
-        return systems.controller.change(action.network, action.member, action.change);
-      case 'dns.set':
-        await resolved.set(action.ifindex, action.want);
-        return;
-      case 'dns.revert':
-        return resolved.revert(action.ifindex);
-      case 'k3s.write-config':
-        return systems.k3s.writeConfig(action.text);
-      case 'k3s.copy-token':
-        return systems.k3s.copyToken();
-      case 'k3s.fetch':
-        return systems.install.fetch(action.file);
-      // What mooring asks for is within its own budget: it must neither be refused by the unit's start limit, which is for
-      // the restarts that systemd makes by itself, nor use that up.
-      case 'unit.start':
-        await systemd.resetFailed(action.unit);
-        return systemd.start(action.unit);
-      case 'unit.restart':
-        await systemd.resetFailed(action.unit);
-        return systemd.restart(action.unit);
-      case 'unit.reload':
-        return systemd.reload(action.unit);
-      case 'unit.stop':
-        return systemd.stop(action.unit);
-      case 'ingress.replace':
-        return nginx.replace(action.text);
-      case 'ingress.renew':
-        return nginx.renew();
-      case 'ingress.keep':
-        return nginx.keep();
-      case 'ingress.restore':
-        return nginx.restore();
-      default:
-        return action satisfies never;
-    }
-  }
-
   return {
     observe,
     glance: () => netlink.read(),
     async apply(action) {
       try {
-        await carryOut(action);
+        const { controller, k3s, install } = systems;
+        await carryOut(action, { zerotier, controller, resolved, systemd, k3s, install, nginx });
         return { ok: true };
       } catch (error) {
         const code = error instanceof SystemError ? error.code : 'fault';

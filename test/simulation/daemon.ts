@@ -6,6 +6,7 @@ import type { Action, Outcome } from '../../src/agent/actions.ts';
 import { Loop, type Shell } from '../../src/agent/loop.ts';
 import { emptyMemory, type Memory, parseMemory } from '../../src/agent/memory.ts';
 import { type World, watchedUnits } from '../../src/agent/world.ts';
+import { carryOut } from '../../src/cli/carry-out.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { messageOf, SystemError } from '../../src/systems/error.ts';
 import { at, device } from '../support/world.ts';
@@ -205,60 +206,13 @@ export class Daemon {
     const { judge } = this.node;
     try {
       judge.acts(action);
-      await this.effect(action);
+      const { zerotier, controller, resolved, systemd, k3sFiles: k3s, install, nginx } = this.node;
+      await carryOut(action, { zerotier, controller, resolved, systemd, k3s, install, nginx });
       return { ok: true };
     } catch (error) {
       const code = error instanceof SystemError ? error.code : 'fault';
       if (code === 'two-jobs') judge.violate(messageOf(error));
       return { ok: false, code, message: messageOf(error) };
-    }
-  }
-
-  /** As the real node does it (src/cli/node.ts). */
-  private async effect(action: Action): Promise<void> {
-    const { zerotier, controller, resolved, systemd, k3sFiles, nginx } = this.node;
-    switch (action.do) {
-      case 'zerotier.join':
-        return zerotier.join(action.network);
-      case 'zerotier.rejoin':
-        return zerotier.rejoin(action.network);
-      case 'zerotier.blacklist':
-        return zerotier.setInterfacePrefixBlacklist(action.prefixes);
-      case 'controller.look':
-        return controller.look();
-      case 'controller.authorize':
-        return controller.change(action.network, action.member, action.change);
-      case 'dns.set':
-        await resolved.set(action.ifindex, action.want);
-        return;
-      case 'dns.revert':
-        return resolved.revert(action.ifindex);
-      case 'k3s.write-config':
-        return k3sFiles.writeConfig(action.text);
-      case 'k3s.copy-token':
-        return k3sFiles.copyToken();
-      case 'k3s.fetch':
-        return this.node.install.fetch();
-      case 'unit.start':
-        await systemd.resetFailed(action.unit);
-        return systemd.start(action.unit);
-      case 'unit.restart':
-        await systemd.resetFailed(action.unit);
-        return systemd.restart(action.unit);
-      case 'unit.reload':
-        return systemd.reload(action.unit);
-      case 'unit.stop':
-        return systemd.stop(action.unit);
-      case 'ingress.replace':
-        return nginx.replace(action.text);
-      case 'ingress.renew':
-        return nginx.renew();
-      case 'ingress.keep':
-        return nginx.keep();
-      case 'ingress.restore':
-        return nginx.restore();
-      default:
-        return action satisfies never;
     }
   }
 }
