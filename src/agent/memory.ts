@@ -94,7 +94,7 @@ export interface RememberedPodNetwork {
 /** What ZeroTier and the kernel disagree about, of one network. */
 export interface RememberedTrouble {
   /** Undefined while they agree, or while nobody can tell. */
-  readonly kind: 'missing' | 'down' | 'bare' | 'stale' | undefined;
+  readonly kind: 'missing' | 'down' | 'bare' | 'unrouted' | 'stale' | undefined;
   /** Monotonic ms since `kind` is what it is. */
   readonly sinceMs: number;
   /** The newest interface that was seen. */

@@ -82,6 +82,16 @@ describe('when somebody meddles with a moored node:', () => {
       restarts: 1,
     },
     {
+      what: 'a route that was deleted is made again',
+      meddle: (device: string) => ['ip', 'route', 'flush', 'dev', device, 'scope', 'link'],
+      showsIt: async (device: string) =>
+        (await bed.node.run(['ip', '-4', 'route', 'show', 'dev', device, 'scope', 'link'])) === '',
+      reason: 'Agreed',
+      remedy: /the route to the network of .* is gone; .*restarts zerotier-one\.service/,
+      rejoins: 0,
+      restarts: 1,
+    },
+    {
       what: 'an interface that was set down is up again',
       meddle: (device: string) => ['ip', 'link', 'set', device, 'down'],
       showsIt: async (device: string) =>
@@ -98,7 +108,11 @@ describe('when somebody meddles with a moored node:', () => {
       await bed.node.run(meddle(device));
       assert.ok(await showsIt(device), 'the kernel shows the fault');
       assert.match(await askZeroTier(), /"status": *"OK"/);
-      assert.match(await waitForReason(bed, 'LinkReady', reason, noticeMs), remedy);
+      await waitFor(
+        `LinkReady to be ${reason} with its remedy`,
+        async () => remedy.test(await waitForReason(bed, 'LinkReady', reason, noticeMs)),
+        { timeoutMs: noticeMs, everyMs: 200, context: () => bed.report() },
+      );
       await waitFor(
         'the link to be ready again under another ifindex',
         async () => (await bed.status())?.ready === true && (await network()).ifindex !== ifindex,

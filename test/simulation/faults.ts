@@ -150,11 +150,11 @@ export const faults: readonly [Fault, ...Fault[]] = [
     node.kernel.alter(link, (it) => (it.up = false));
     return () => node.kernel.alter(link, (it) => (it.up = true));
   }),
-  // Nobody mends it but the next start of zerotier-one.
-  turned('somebody deletes the connected route', (node, on) => {
+  meddling('somebody deletes the connected route', (node) => {
     const link = node.kernel.links.get(device);
-    if (!on) node.zerotier.restart();
-    else if (link !== undefined) node.kernel.alter(link, (it) => (it.hasRoute = false));
+    if (link === undefined) return undefined;
+    node.kernel.alter(link, (it) => (it.hasRoute = false));
+    return () => node.zerotier.restart();
   }),
   meddling('somebody deletes the address', (node) => {
     deleteAddress(node);

@@ -74,6 +74,7 @@ export function aLink(overrides: Partial<Link> = {}): Link {
     mtuBytes: 2800,
     parentIfindex: 7,
     addresses: ['10.45.0.7/24'],
+    unrouted: [],
     ...overrides,
   };
 }

@@ -1,7 +1,7 @@
 /**
  * Repairs of ZeroTier itself. zerotier-one never mends what a third party does to its interface, and says OK for ever:
  * - the interface was deleted: the network is left and joined again;
- * - it was set down, lost an assigned address, or kept a former one: zerotier-one is restarted.
+ * - it was set down, lost an assigned address or the route to its network, or kept a former one: zerotier-one is restarted.
  * What always holds: nothing is repaired unless the API answers, is online and says OK, and the kernel has disagreed for
  * the whole patience; not while zerotier-one or the interface is young; and only within each repair's own budget.
  */
@@ -70,8 +70,11 @@ const neverSeen: RememberedTrouble = {
   assignedOnce: [],
 };
 
-/** `missing`: the device; `down`; `bare`: an assigned address is not on it; `stale`: one is that formerly was assigned. */
-type Trouble = 'missing' | 'down' | 'bare' | 'stale';
+/**
+ * `missing`: the device; `down`; `bare`: an assigned address is not on it; `unrouted`: the route to such an address' network is
+ * gone; `stale`: an address is on it that formerly was assigned.
+ */
+type Trouble = 'missing' | 'down' | 'bare' | 'unrouted' | 'stale';
 
 function troubleOf(
   network: ZeroTierNetwork,
@@ -82,8 +85,12 @@ function troubleOf(
   if (link === undefined) return 'missing';
   if (!link.up) return 'down';
   if (network.assignedAddresses.some((address) => !link.addresses.includes(address))) return 'bare';
+  if (unroutedOn(network, link).length > 0) return 'unrouted';
   return staleOn(network, link, before.assignedOnce).length > 0 ? 'stale' : undefined;
 }
+
+const unroutedOn = (network: ZeroTierNetwork, link: Link): readonly string[] =>
+  network.assignedAddresses.filter((address) => link.unrouted.includes(address));
 
 /** Addresses that the network gave once and gives no more. Those that somebody else put there are none of mooring's business. */
 function staleOn(network: ZeroTierNetwork, link: Link, assignedOnce: readonly string[]): readonly string[] {
@@ -187,7 +194,10 @@ function stateOf(unit: UnitReading | undefined): string {
 
 /** What the link's own message does not tell. */
 function wrongOf(trouble: Trouble, link: Link | undefined, network: ZeroTierNetwork | undefined): string {
-  if (trouble !== 'stale' || link === undefined || network === undefined) return '';
+  if (link === undefined || network === undefined) return '';
+  if (trouble === 'unrouted')
+    return `the route to the network of ${unroutedOn(network, link).join(', ')} through ${link.name} is gone`;
+  if (trouble !== 'stale') return '';
   const others = link.addresses.filter((address) => !network.assignedAddresses.includes(address));
   return `${link.name} keeps an address that is no longer assigned (of ${others.join(', ')})`;
 }

@@ -1,10 +1,11 @@
 /**
- * Reads the kernel's interfaces without starting a process: names, indexes, flags and sizes from sysfs, addresses from
- * getifaddrs. Node.js shows the addresses of interfaces that are up and running (have a carrier) alone.
+ * Reads the kernel's interfaces without starting a process: names, indexes, flags and sizes from sysfs, routes from procfs,
+ * addresses from getifaddrs. Node.js shows the addresses of interfaces that are up and running (have a carrier) alone.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { codeOf, SystemError } from '../error.ts';
+import { networkOf, readRoutes } from './routes.ts';
 import type { Link, LinksReading } from './types.ts';
 
 /** IFF_UP of netdevice(7). */
@@ -40,7 +41,12 @@ function readParentIfindex(folder: string, name: string, ifindex: number): numbe
 }
 
 /** Undefined where the interface has gone meanwhile, or the entry is none (`bonding_masters`). */
-function readLink(folder: string, name: string, addresses: readonly string[]): Link | undefined {
+function readLink(
+  folder: string,
+  name: string,
+  addresses: readonly string[],
+  routed: readonly string[],
+): Link | undefined {
   try {
     const read = (attribute: string) => readNumber(`${folder}/${name}/${attribute}`);
     const ifindex = read('ifindex');
@@ -51,6 +57,10 @@ function readLink(folder: string, name: string, addresses: readonly string[]): L
       mtuBytes: read('mtu'),
       parentIfindex: readParentIfindex(folder, name, ifindex),
       addresses,
+      unrouted: addresses.filter((address) => {
+        const network = networkOf(address);
+        return network !== undefined && !routed.includes(network);
+      }),
     };
   } catch (error) {
     const gone = ['ENOENT', 'ENOTDIR', 'ENODEV', 'EINVAL'].includes(codeOf(error) ?? '');
@@ -60,12 +70,13 @@ function readLink(folder: string, name: string, addresses: readonly string[]): L
 }
 
 /** All interfaces of this network namespace. Throws SystemError `links-unreadable` where sysfs is not there. */
-export function readLinks(folder = '/sys/class/net'): LinksReading {
+export function readLinks(folder = '/sys/class/net', proc = '/proc/self/net'): LinksReading {
   const links: Record<string, Link> = {};
   try {
     const addresses = addressesByName();
+    const routes = readRoutes(proc).direct;
     for (const name of readdirSync(folder)) {
-      const link = readLink(folder, name, addresses.get(name) ?? []);
+      const link = readLink(folder, name, addresses.get(name) ?? [], routes.get(name) ?? []);
       if (link) links[name] = link;
     }
   } catch (error) {

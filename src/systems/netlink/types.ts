@@ -11,6 +11,8 @@ export interface Link {
   readonly parentIfindex: number;
   /** `address/prefix`, IPv4 and IPv6 without link-local, sorted. Only an interface that is up and running shows any. */
   readonly addresses: readonly string[];
+  /** Those of `addresses` whose network has no route through the interface, though the kernel makes one with each. */
+  readonly unrouted: readonly string[];
 }
 
 /** By name; an interface that is not there has no entry. */

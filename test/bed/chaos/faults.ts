@@ -201,6 +201,21 @@ export const faults: readonly [Fault, ...Fault[]] = [
     },
   },
   {
+    name: 'the connected route deleted',
+    touches: ['zerotier'],
+    k3sStarts: 1,
+    begin: async (scene) => {
+      const route = ['ip', 'route', 'show', 'dev', scene.device, 'scope', 'link'] as const;
+      const network = (await scene.run(...route)).split(' ')[0] ?? '';
+      await scene.run('ip', 'route', 'del', network, 'dev', scene.device);
+      await scene.sees('no route', async () => !(await scene.run(...route)).includes(network));
+      // Neither kernel nor ZeroTier makes it anew while the address stays.
+      return async () => {
+        if (!(await scene.run(...route)).includes(network)) await scene.bed.restartZeroTier();
+      };
+    },
+  },
+  {
     name: 'the interface deleted',
     touches: ['zerotier'],
     k3sStarts: 1,

@@ -95,10 +95,29 @@ function tests(): void {
           mtuBytes: 1400,
           parentIfindex: other0.ifindex,
           addresses: ['10.98.7.3/24', 'fd00:98::3/64'],
+          unrouted: [],
         },
       );
     },
   );
+
+  test('an address tells whether the kernel leads to its network, in both families', bounded, async () => {
+    const read = async () => (await netlink.read())['ztroute']?.unrouted;
+    ip('link add ztroute type veth peer name other1');
+    ip('link set other1 up');
+    ip('addr add 10.99.18.5/20 dev ztroute');
+    ip('addr add 10.99.64.5/32 dev ztroute');
+    ip('addr add fd00:1:2:3:ff00::5/88 dev ztroute nodad');
+    ip('link set ztroute up');
+    assert.deepEqual(await read(), []);
+    ip('route del 10.99.16.0/20 dev ztroute');
+    assert.deepEqual(await read(), ['10.99.18.5/20']);
+    ip('-6 route del fd00:1:2:3:ff00::/88 dev ztroute');
+    assert.deepEqual(await read(), ['10.99.18.5/20', 'fd00:1:2:3:ff00::5/88']);
+    ip('route add 10.99.16.0/20 dev ztroute');
+    assert.deepEqual(await read(), ['fd00:1:2:3:ff00::5/88']);
+    ip('link del ztroute');
+  });
 
   test('a tap that exists and is down is read, with no address', bounded, async () => {
     ip('tuntap add dev ztreal mode tap');

@@ -82,7 +82,7 @@ export class KernelModel implements Netlink {
   /** As the adapter reads it: addresses show only while the device is up. */
   async read(): Promise<LinksReading> {
     const reading: Record<string, Link> = {};
-    for (const { name, ifindex, up, mtuBytes, addresses } of this.links.values())
+    for (const { name, ifindex, up, mtuBytes, addresses, hasRoute } of this.links.values())
       reading[name] = {
         name,
         ifindex,
@@ -90,6 +90,7 @@ export class KernelModel implements Netlink {
         mtuBytes,
         parentIfindex: ifindex,
         addresses: up ? [...addresses].sort() : [],
+        unrouted: up && !hasRoute ? [...addresses].sort() : [],
       };
     return reading;
   }

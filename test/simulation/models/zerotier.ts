@@ -206,7 +206,7 @@ export class ZeroTierModel implements ZeroTier {
     if (!this.apiUp || !this.online || this.api !== 'none' || !this.joined || !this.networksRead)
       return false;
     const link = this.kernel.links.get(device);
-    return this.status === 'OK' && (link?.up !== true || !this.hasOnlyItsAddress());
+    return this.status === 'OK' && (link?.up !== true || !link.hasRoute || !this.hasOnlyItsAddress());
   }
 
   /** An address that mooring was never told of could be anybody's. */

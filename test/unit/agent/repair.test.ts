@@ -30,6 +30,7 @@ const config = (repair: Readonly<Record<string, unknown>> = {}) =>
 const missing: Partial<World> = { links: {} };
 const down: Partial<World> = { links: { [device]: aLink({ up: false, addresses: [] }) } };
 const bare: Partial<World> = { links: { [device]: aLink({ addresses: [] }) } };
+const unrouted: Partial<World> = { links: { [device]: aLink({ unrouted: ['10.45.0.7/24'] }) } };
 const readdressed: Partial<World> = {
   zerotier: zerotierAnswers({ networks: [aNetwork({ assignedAddresses: ['10.45.0.8/24'] })] }),
 };
@@ -66,11 +67,20 @@ function live(
 }
 
 describe('ZeroTier is repaired', () => {
+  test('for the route of its own address alone, and LinkReady says what is missing', () => {
+    const others: Partial<World> = { links: { [device]: aLink({ unrouted: ['192.0.2.1/24'] }) } };
+    assert.deepEqual(live(() => others, 200_000).done, []);
+    const { finding } = live(() => unrouted, 101_000);
+    assert.equal(finding.status, 'true');
+    assert.match(finding.message, /the route to the network of 10\.45\.0\.7\/24 .* is gone; .*restarts/);
+  });
+
   for (const [what, world, action] of [
     ['whose interface is gone by leaving and joining', missing, rejoin],
     ['whose interface is down by a restart', down, restart],
     ['whose interface lacks its address by a restart', bare, restart],
     ['whose interface keeps a former address by a restart', stale, restart],
+    ['whose network has lost its route by a restart', unrouted, restart],
   ] as const) {
     test(`${what}, once that has lasted for the patience`, () => {
       const before = live(() => world, 110_000);
