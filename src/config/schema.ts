@@ -7,6 +7,7 @@ import { ingressSchema } from './schema-ingress.ts';
 import { k3sInstallSchema } from './schema-install.ts';
 import {
   budget,
+  comparedAddress,
   dnsDomain,
   duration,
   durationFrom,
@@ -68,7 +69,9 @@ const network = z.strictObject({
   id: networkId,
   dns: z._default(networkDns, 'auto'),
   addresses: z.optional(
-    z.array(ipAddress).check(z.minLength(1, 'at least one address'), z.maxLength(8, 'at most 8 addresses')),
+    z
+      .array(comparedAddress)
+      .check(z.minLength(1, 'at least one address'), z.maxLength(8, 'at most 8 addresses')),
   ),
 });
 

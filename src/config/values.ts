@@ -2,7 +2,7 @@
  * The kinds of single values in the config: what each allows, in words for a person, and what it is parsed to. The shape that
  * they make up is in schema.ts.
  */
-import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
+import { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from 'node:net';
 import * as z from 'zod/mini';
 import { isLabelKey, isLabelValue, isTaint } from '../kubernetes/labels.ts';
 
@@ -72,6 +72,15 @@ export const path = text(
 
 /** An address without a zone. */
 export const ipAddress = text('an IPv4 or IPv6 address', (v) => isIP(v) !== 0 && !v.includes('%'));
+
+/** An address that is compared with what the kernel and the controller tell: parsed to the one form that they print. */
+export const comparedAddress = z.pipe(
+  ipAddress,
+  z.pipe(
+    z.transform((v: string) => (isIPv6(v) ? new SocketAddress({ address: v, family: 'ipv6' }).address : v)),
+    z.string(),
+  ),
+);
 
 /** Text on one line, up to so many characters. */
 export const isShortText = (most: number) => (v: string) => v.length <= most && !/[\p{Cc}\p{Cf}]/u.test(v);

@@ -124,7 +124,7 @@ function details(input: StageInput, networkId: string): MemberChange {
   const name = authorize?.name === 'auto' ? wantedNodeName(input) : (authorize?.name ?? '');
   return {
     ...(authorize?.controller !== 'central' || name === '' ? {} : { name }),
-    ...(addresses === undefined ? {} : { addresses: [...addresses].sort() }),
+    ...(addresses === undefined ? {} : { addresses: [...new Set(addresses)].sort() }),
   };
 }
 

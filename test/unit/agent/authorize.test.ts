@@ -203,6 +203,19 @@ describe('a member that is let in', () => {
     assert.deepEqual(set(known({ ...named, addresses: ['10.45.0.17'], noAutoAssignIps: true })), []);
   });
 
+  test('is not told again what it has, however the config spells its addresses', () => {
+    const addresses = ['2001:DB8:0::0:1', '10.45.0.17', '2001:db8::1', 'FD00::ffff:10.0.0.1'];
+    const config = configWith({ controller: 'central', token }, { addresses });
+    const right = ['10.45.0.17', '2001:db8::1', 'fd00::ffff:a00:1'];
+    const network = { assignedAddresses: right.map((address) => `${address}/64`) };
+    const asked = (reading: MemberReading) => ask({ config, network, reading }).actions;
+    assert.deepEqual(asked(known({ ...named, addresses: right, noAutoAssignIps: true }, 900_000)), []);
+    const change = { addresses: right };
+    assert.deepEqual(asked(known(named)), [
+      { do: 'controller.authorize', network: networkId, member, change },
+    ]);
+  });
+
   test('is asked about again when its interface has had other addresses for long', () => {
     const config = configWith({ controller: 'central', token }, { addresses: ['10.45.0.17'] });
     const right = { ...named, addresses: ['10.45.0.17'], noAutoAssignIps: true };
