@@ -1,5 +1,5 @@
 /**
- * `mooring leave [--drain]`: takes the node out of cluster and network, in an order in which each step still has what it needs.
+ * `mooring leave [--drain [--timeout 5m]]`: takes the node out of cluster and network, in an order in which each step still has what it needs.
  *
  * Always true here: the daemon is stopped first, and stays off over a reboot, so that nothing is put back; every step may be
  * repeated, and one that fails keeps none of the others from being done, except that with --drain nothing is torn down while pods
@@ -22,6 +22,7 @@ import { createZeroTier, type ZeroTierClient } from '../systems/zerotier/zerotie
 import { type CliContext, exitCode } from './context.ts';
 import { drainNode } from './drain-node.ts';
 import { loadConfig } from './load-config.ts';
+import { badTimeout, parseTimeout } from './parse-timeout.ts';
 import { paths } from './paths.ts';
 import { revertDns } from './revert-dns.ts';
 
@@ -29,12 +30,20 @@ import { revertDns } from './revert-dns.ts';
 const stopDeadlineMs = 120_000;
 /** For one question to the Kubernetes API. */
 const apiDeadlineMs = 10_000;
-/** Pods have half a minute to end, most of them; disruption budgets take their time. */
+/** Pods have half a minute to end, most of them; disruption budgets take their time. Without --timeout. */
 const drainTimeoutMs = 300_000;
 
 export async function leave(context: CliContext): Promise<number> {
   if (process.getuid?.() !== 0) {
     context.complain('mooring leave: only root can do that');
+    return exitCode.usage;
+  }
+  const { drain, timeout } = context.flags;
+  const drainMs = parseTimeout(timeout, drainTimeoutMs);
+  if (drainMs === undefined || (timeout !== undefined && drain !== true)) {
+    context.complain(
+      drainMs === undefined ? badTimeout(timeout) : '--timeout: allowed only together with --drain',
+    );
     return exitCode.usage;
   }
   const loaded = await loadConfig(context.configFile);
@@ -44,13 +53,19 @@ export async function leave(context: CliContext): Promise<number> {
   }
   const zerotier = createZeroTier({ tokenFile: `${paths.zerotierHome}/authtoken.secret` });
   try {
-    return await leaveWith(context, loaded.config, zerotier);
+    return await leaveWith(context, loaded.config, zerotier, drain === true ? drainMs : undefined);
   } finally {
     await zerotier.close();
   }
 }
 
-async function leaveWith(context: CliContext, config: Config, zerotier: ZeroTierClient): Promise<number> {
+/** `drainMs`: how long pods are given to go; undefined where they are not asked to. */
+async function leaveWith(
+  context: CliContext,
+  config: Config,
+  zerotier: ZeroTierClient,
+  drainMs: number | undefined,
+): Promise<number> {
   let isFine = true;
   /** Carries one step out and tells; its failure is told, too. */
   const step = async (what: string, run: () => Promise<string>) => {
@@ -72,11 +87,11 @@ async function leaveWith(context: CliContext, config: Config, zerotier: ZeroTier
   await step('mooring.service', () => off('mooring.service'));
   // Without the daemon stopped, the rest would be put back.
   if (!isFine) return exitCode.notFine;
-  if (context.flags['drain'] === true)
-    await step('pods', () => drained(kubelet, (line) => context.print(`pods: ${line}`)));
+  if (drainMs !== undefined)
+    await step('pods', () => drained(kubelet, drainMs, (line) => context.print(`pods: ${line}`)));
   if (!isFine) {
     context.complain(
-      'mooring leave: nothing else is taken back while pods could not be moved. Mend that and run it again, or leave without --drain; systemctl enable --now mooring takes it back',
+      `mooring leave: nothing else is taken back while pods could not be moved. Mend that and run it again, or leave without --drain. To stay instead: systemctl enable --now mooring, and where kubectl reaches the cluster: kubectl uncordon ${nodeName}`,
     );
     return exitCode.notFine;
   }
@@ -106,9 +121,9 @@ async function leaveWith(context: CliContext, config: Config, zerotier: ZeroTier
 }
 
 /** New pods are kept off and those that can live elsewhere are moved. Without a running agent there is nothing to move. */
-async function drained(kubelet: Drain, tell: (line: string) => void): Promise<string> {
+async function drained(kubelet: Drain, timeoutMs: number, tell: (line: string) => void): Promise<string> {
   if (!(await isActive(k3sUnit))) return `nothing to drain, ${k3sUnit} does not run`;
-  const count = await drainNode(kubelet, { timeoutMs: drainTimeoutMs, tell });
+  const count = await drainNode(kubelet, { timeoutMs, tell });
   return `the node is cordoned, ${count} evicted`;
 }
 

@@ -48,8 +48,9 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: 'leave',
-    summary: 'take the node out of cluster and network, for good or until it is asked back  [--drain]',
-    flags: { drain: { type: 'boolean' } },
+    summary:
+      'take the node out of cluster and network, for good or until it is asked back  [--drain [--timeout 5m]]',
+    flags: { drain: { type: 'boolean' }, timeout: { type: 'string' } },
     run: async (context) => (await import('./leave.ts')).leave(context),
   },
   {
