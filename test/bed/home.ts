@@ -117,6 +117,11 @@ export class Home {
     await this.run(['curl', '-sSf', '--max-time', '5', '--data', who, `${k3sControl}/access`]);
   }
 
+  /** Whether a disruption budget lets go of a pod that is to be evicted; `free` unless told. */
+  async k3sBudget(state: 'free' | 'spent'): Promise<void> {
+    await this.run(['curl', '-sSf', '--max-time', '5', '--data', state, `${k3sControl}/budget`]);
+  }
+
   /** Adds a node of the cluster without a machine behind it; returns its pod network. */
   async addK3sPeer(name: string): Promise<string> {
     const told = await this.run(['curl', '-sSf', '--max-time', '5', '--data', name, `${k3sControl}/peers`]);

@@ -55,14 +55,54 @@ describe('a node that nobody authorises by hand', () => {
     await bed.waitForReady(60_000);
   });
 
-  test('leaves, and tells what is left for a person', async () => {
-    const told = await bed.node.run(['mooring', 'leave'], { timeoutMs: 60_000 });
+  test('does not leave with pods that a disruption budget holds, and goes on with all but mooring itself', async () => {
+    await bed.home.k3sBudget('spent');
+    const leaving = ['mooring', 'leave', '--drain', '--timeout', '3s'];
+    const { exitCode, stdout, stderr } = await bed.node.tryRun(leaving);
+    assert.equal(exitCode, 1);
+    assert.match(stderr, /held back by a disruption budget: kube-system\/traefik-\S+$/m);
+    assert.match(stderr, /run it again, or leave without --drain\..* kubectl uncordon node1$/m);
+    assert.deepEqual(stdout.match(/^[^:]+/gm), ['mooring.service', 'pods']);
+    const states = {
+      'mooring.service': 'inactive',
+      'mooring-ingress.service': 'active',
+      'k3s-node.service': 'active',
+    };
+    for (const [unit, state] of Object.entries(states))
+      assert.equal(await bed.node.unitProperty(unit, 'ActiveState'), state, unit);
+    const { unschedulable, pods } = await nodeAtHome();
+    assert.equal(unschedulable, true);
+    assert.equal(pods.length, 2);
+    assert.equal((await bed.client.http(80)).status, 200);
+    await bed.node.run(['resolvectl', 'query', 'nas.home.example']);
+    assert.equal((await bed.home.zerotier.members())[0]?.authorized, true);
+  });
+
+  test('leaves once its pods have gone and open connections have ended in order, and tells what is left for a person', async () => {
+    await bed.home.k3sBudget('free');
+    const { pid } = JSON.parse((await bed.client.http(80)).body);
+    await bed.node.run(['test', '-e', `/proc/${pid}`]);
+    const held = await holdConnection(bed);
+    const leaving = ['mooring', 'leave', '--drain'];
+    const told = await bed.node.run(leaving, { timeoutMs: 60_000 });
+    assert.equal(await held.end, 'closed');
+    assert.match(told, /^pods: evicting kube-system\/traefik-\S+\npods: the node is cordoned, 1 evicted$/m);
     assert.match(told, /^ {2}kubectl delete node node1$/m);
     assert.match(told, /node1\.node-password\.k3s/);
     assert.match(told, /authorisation given up/);
+    const process = await bed.node.tryRun(['test', '-e', `/proc/${pid}`]);
+    assert.equal(process.exitCode, 1);
+    const { unschedulable, pods } = await nodeAtHome();
+    assert.equal(unschedulable, true);
+    assert.deepEqual(
+      pods.map((pod) => pod.replace(/-\w+$/, '')),
+      ['monitoring/node-exporter'],
+    );
     await isGone();
-    const [member] = await bed.home.zerotier.members();
-    assert.equal(member?.authorized, false);
+    assert.equal((await bed.home.zerotier.members())[0]?.authorized, false);
+    const again = await bed.node.run(leaving, { timeoutMs: 60_000 });
+    assert.match(again, /^pods: nothing to drain, k3s-node\.service does not run$/m);
+    assert.match(again, /^ {2}kubectl delete node node1$/m);
   });
 
   test('may leave twice, and stays away over a reboot', async () => {
@@ -77,10 +117,13 @@ describe('a node that nobody authorises by hand', () => {
   });
 
   test('comes back by itself when it is asked to, since it was nobody else who shut it out', async () => {
+    await bed.home.deleteK3sNode('node1');
     await bed.node.run('systemctl enable mooring-ingress && systemctl enable --now mooring');
     await bed.waitForReady(60_000);
-    const nodes = JSON.stringify(await bed.home.k3sNodes());
-    assert.match(nodes, /"node1"/);
+    const { name, unschedulable, pods } = await nodeAtHome();
+    assert.equal(name, 'node1');
+    assert.equal(unschedulable, false);
+    assert.match(pods.join(' '), /kube-system\/traefik-/);
   });
 
   describe('whose disk is copied', () => {
@@ -159,6 +202,11 @@ describe('a node that nobody authorises by hand', () => {
     return /"status":\s*"(\w*)"/.exec(told)?.[1] ?? '';
   }
 
+  /** The only node, as the cluster has it. */
+  async function nodeAtHome(): Promise<{ name: string; unschedulable: boolean; pods: string[] }> {
+    return JSON.parse(JSON.stringify(await bed.home.k3sNodes()))[0];
+  }
+
   async function identity(): Promise<string> {
     return (await bed.node.run(['cat', '/var/lib/zerotier-one/identity.public'])).slice(0, 10);
   }
@@ -191,3 +239,21 @@ describe('a node that nobody authorises by hand', () => {
     assert.match(refused.stderr, /refused|Couldn't connect/);
   }
 });
+
+/** A connection through port 80 that has had an answer and is kept open; `end` is how it ended: `closed`, or the error. */
+async function holdConnection(bed: Bed): Promise<{ end: Promise<string> }> {
+  const opened = join(bed.dir, 'drain-open');
+  const script = `
+import socket, sys
+s = socket.create_connection(('10.99.0.2', 80), 5)
+s.sendall(b'GET / HTTP/1.1\\r\\nHost: held\\r\\n\\r\\n')
+assert s.recv(65536).startswith(b'HTTP/1.1 200')
+open(sys.argv[1], 'w').close()
+s.settimeout(60)
+try: print('more' if s.recv(1) else 'closed')
+except OSError as error: print(error)
+`;
+  const end = bed.client.tryRun(['python3', '-c', script, opened], 70_000);
+  await waitFor('the connection to be open', async () => existsSync(opened), { timeoutMs: 10_000 });
+  return { end: end.then(({ stdout, stderr }) => stdout || stderr) };
+}

@@ -94,6 +94,8 @@ export interface HomeNode {
   readonly joins: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly internalIPs: readonly string[];
+  readonly unschedulable: boolean;
+  readonly pods: readonly string[];
 }
 
 /** The two ends. */
@@ -214,6 +216,25 @@ export class Cluster {
       'import urllib.request as u;print(u.urlopen("http://127.0.0.1:6480/nodes",timeout=3).read().decode())';
     const nodes: HomeNode[] = JSON.parse(await this.#atHome('python3', '-c', script));
     return nodes;
+  }
+
+  /** Asks the Kubernetes API through the agent's balancer, with `kubelet`'s or `k3s-controller`'s certificate. */
+  async api(
+    client: string,
+    path: string,
+    write: { verb: string; type: string; body: unknown } | undefined = undefined,
+  ): Promise<{ code: number; text: string }> {
+    const folder = this.path('var/lib/rancher/k3s/agent');
+    const identity = ['--cert', `${folder}/client-${client}.crt`, '--key', `${folder}/client-${client}.key`];
+    const sent = write && [
+      ...['-X', write.verb, '-H', `Content-Type: ${write.type}`],
+      ...['--data', JSON.stringify(write.body)],
+    ];
+    const options = ['-sS', '--max-time', '5', '-w', '\n%{http_code}', '--cacert', `${folder}/server-ca.crt`];
+    const url = `https://127.0.0.1:6444${path}`;
+    const told = await this.onNode('curl', ...options, ...identity, ...(sent ?? []), url);
+    const cut = told.lastIndexOf('\n');
+    return { code: Number(told.slice(cut + 1)), text: told.slice(0, cut) };
   }
 
   /** Switches the server's behaviour: ok, refuse, hang, 503, starting. */

@@ -79,6 +79,11 @@ def _write_private(path, text):
         file.write(text)
 
 
+def _is_pod_wanted(bound):
+    """Whether the pod with a process behind it is to run."""
+    return any(pod["owner"] == "ReplicaSet" and not pod["deleting"] for pod in bound)
+
+
 class _Agent:
     def __init__(self, chosen):
         self.options = chosen
@@ -87,6 +92,9 @@ class _Agent:
         self.name = (chosen["node-name"] or socket.gethostname()).lower()
         self.password = ""
         self.lost_since = None
+        # Whether the server has a pod here that is to run, and which it has not yet been told of as ended.
+        self.has_pod = True
+        self.ended = []
 
     def run(self):
         chosen = self.options
@@ -199,8 +207,11 @@ class _Agent:
             "providerID": options.kubelet_argument(self.options, "provider-id"),
             "vtepMAC": self.flannel.mac() if self.flannel else "",
             "version": knobs.read()["version"],
+            "endedPods": self.ended,
         }
-        return json.loads(self.server.call("POST", "/standin/node", self._node_headers(), body))
+        answer = json.loads(self.server.call("POST", "/standin/node", self._node_headers(), body))
+        self.ended = []
+        return answer
 
     def _start_node(self, config):
         network.configure_kernel()
@@ -208,6 +219,7 @@ class _Agent:
         while True:
             try:
                 lease = self._report(joining=True)
+                self.has_pod = _is_pod_wanted(lease["pods"])
                 break
             except SupervisorError as error:
                 log.error(f"Unable to register node with API server: {error}")
@@ -234,8 +246,23 @@ class _Agent:
         self.flannel.set_up()
         self.flannel.learn(leases)
         self.flannel.set_up_bridge()
-        _, address = pods.ensure(self.children, self.flannel)
+        self._start_pod()
+
+    def _start_pod(self):
+        if not self.has_pod:
+            pods.end(self.children)
+        address = pods.ensure(self.children, self.flannel)[1] if self.has_pod else None
         pods.ensure_node_ports(self.children, address)
+
+    def _sync_pods(self, bound):
+        """Starts and ends what the server wants started and ended, and tells it what has ended."""
+        wanted = _is_pod_wanted(bound)
+        if wanted != self.has_pod:
+            self.has_pod = wanted
+            self._start_pod()
+        self.ended = [pod["name"] for pod in bound if pod["deleting"]]
+        if self.ended:
+            self._report(joining=False)
 
     def _serve(self):
         next_beat, lost_vxlan = 0.0, False
@@ -246,7 +273,8 @@ class _Agent:
             else:
                 lost_vxlan = False
             try:
-                pods.ensure(self.children, self.flannel)
+                if self.has_pod:
+                    pods.ensure(self.children, self.flannel)
             except (network.NetworkError, pods.PodError) as error:
                 log.error(f"Error syncing pod, skipping: {error}")
             if time.monotonic() >= next_beat:
@@ -273,7 +301,9 @@ class _Agent:
 
     def _beat(self):
         try:
-            self.flannel.learn(self._report(joining=False)["leases"])
+            answer = self._report(joining=False)
+            self.flannel.learn(answer["leases"])
+            self._sync_pods(answer["pods"])
             if self.lost_since is not None:
                 log.info("Remotedialer connected to proxy")
             self.lost_since = None
@@ -283,3 +313,5 @@ class _Agent:
                 self.lost_since = time.monotonic()
         except network.NetworkError as error:
             log.error(f"failed to add route: {error}")
+        except pods.PodError as error:
+            log.error(f"Error syncing pod, skipping: {error}")

@@ -9,6 +9,8 @@ import os
 import threading
 import time
 
+from . import bound
+
 
 class Nodes:
     def __init__(self, folder, server_ip, grace_s):
@@ -41,15 +43,19 @@ class Nodes:
         """A registration or heartbeat; returns what the node needs to know."""
         with self.lock:
             node = self.nodes[name]
-            before = (node["joins"], node["spec"])
+            before = json.dumps(node, sort_keys=True)
+            bound.ended(node, spec.pop("endedPods", []))
+            bound.schedule(node)
             node["joins"] += 1 if spec.pop("joining", False) else 0
             # As Kubernetes: from the first registration, and never another; k3s fills it where it is empty.
             spec["providerID"] = node["spec"].get("providerID") or spec.get("providerID") or f"k3s://{name}"
-            node["spec"], node["lastSeen"] = spec, time.time()
-            if (node["joins"], node["spec"]) != before:
+            node["spec"] = spec
+            has_changed = json.dumps(node, sort_keys=True) != before
+            node["lastSeen"] = time.time()
+            if has_changed:
                 self._save()
             others = [self._lease(other) for key, other in self.nodes.items() if key != name and other["spec"]]
-            return {"podCIDR": node["podCIDR"], "leases": [self.server, *others]}
+            return {"podCIDR": node["podCIDR"], "leases": [self.server, *others], "pods": list(node["pods"])}
 
     @staticmethod
     def _lease(node):
@@ -75,6 +81,8 @@ class Nodes:
                         **node["spec"].get("labels", {}),
                     },
                     "taints": node["spec"].get("taints", []),
+                    "unschedulable": node.get("unschedulable", False),
+                    "pods": [f"{pod['namespace']}/{pod['name']}" for pod in node.get("pods", [])],
                     "providerID": node["spec"].get("providerID", ""),
                     "vtepMAC": node["spec"].get("vtepMAC", ""),
                     "version": node["spec"].get("version", ""),
@@ -91,7 +99,12 @@ class Nodes:
             return [
                 server,
                 *(
-                    {"name": name, "ready": listed.get(name, False), **self._lease(node)}
+                    {
+                        "name": name,
+                        "ready": listed.get(name, False),
+                        "unschedulable": node.get("unschedulable", False),
+                        **self._lease(node),
+                    }
                     for name, node in sorted(self.nodes.items())
                     if node["spec"]
                 ),
@@ -107,6 +120,33 @@ class Nodes:
             self.nodes[name] = entry
             self._save()
             return entry["podCIDR"]
+
+    def set_unschedulable(self, name, value):
+        """As `kubectl cordon` and `uncordon`; False where there is no such node."""
+        with self.lock:
+            if name in self.nodes:
+                self.nodes[name]["unschedulable"] = value
+                self._save()
+            return name in self.nodes
+
+    def pods(self, name=None):
+        """The pods on one node, or on all."""
+        with self.lock:
+            return [
+                bound.document(pod, key)
+                for key, node in sorted(self.nodes.items())
+                if name in (None, key)
+                for pod in node.get("pods", [])
+            ]
+
+    def delete_pod(self, namespace, name):
+        """Marks it; it goes when its kubelet has ended it."""
+        with self.lock:
+            for node in self.nodes.values():
+                for pod in node.get("pods", []):
+                    if (pod["namespace"], pod["name"]) == (namespace, name):
+                        pod["deleting"] = True
+            self._save()
 
     def delete(self, name):
         """As `kubectl delete node`: its password goes with it."""

@@ -11,6 +11,8 @@ from . import knobs, log, network
 POD = "traefik"
 PROXY = "nodeports"
 TABLE = "k3s-standin"
+# terminationGracePeriodSeconds' default
+GRACE_S = 30
 # (protocol, NodePort, port of the pod); HTTP/3 has the NodePort of HTTPS, as Traefik's chart gives it
 NODE_PORTS = (("tcp", 31693, 8000), ("tcp", 30484, 8443), ("udp", 30484, 8443))
 
@@ -52,9 +54,21 @@ def ensure(children, flannel):
     return child.pid, address
 
 
+def end(children):
+    """As a kubelet after an eviction: SIGTERM, SIGKILL where that was not enough."""
+    record = children.read(POD)
+    if record is not None:
+        log.info(f"Stopping container traefik, pid {record['pid']}")
+    children.end(POD, GRACE_S)
+
+
 def ruleset(address):
-    """kube-proxy's NodePorts for local addresses of the node, and its masquerade; no IPv6, as with an IPv4 cluster."""
-    rules = "\n".join(f"{proto} dport {port} dnat to {address}:{to}" for proto, port, to in NODE_PORTS)
+    """kube-proxy's NodePorts for local addresses of the node, and its masquerade; no IPv6, as with an IPv4 cluster.
+
+    Without a pod (None) the ports lead nowhere, and the hooks stay for connections that are still open.
+    """
+    rules = "\n".join(f"{proto} dport {port} dnat to {address}:{to}" for proto, port, to in NODE_PORTS if address)
+    masquerade = f"ct status dnat ip daddr {address} masquerade" if address else ""
     pods = ipaddress.ip_network("10.42.0.0/16")
     return f"""add table ip {TABLE}
 delete table ip {TABLE}
@@ -72,7 +86,7 @@ fib daddr type local jump nodeports
 }}
 chain postrouting {{
 type nat hook postrouting priority 100;
-ct status dnat ip daddr {address} masquerade
+{masquerade}
 ip saddr {pods} ip daddr != {pods} ip daddr != 224.0.0.0/4 masquerade
 }}
 }}
@@ -103,6 +117,8 @@ def ensure_node_ports(children, address):
     if record is not None and record["address"] == address:
         return
     children.kill(PROXY)
+    if address is None:
+        return
     ports = [f"{proto}:{port}:{to}" for proto, port, to in NODE_PORTS]
     child = children.start(PROXY, "standin-nodeports", address, *ports)
     child.stdin.close()

@@ -61,6 +61,16 @@ class Children:
         except FileNotFoundError:
             pass
 
+    def end(self, name, grace_s):
+        """SIGTERM, and SIGKILL after so many seconds."""
+        record = self.read(name)
+        if record is not None:
+            os.kill(record["pid"], signal.SIGTERM)
+            deadline = time.monotonic() + grace_s
+            while self.read(name) is not None and time.monotonic() < deadline:
+                time.sleep(0.02)
+        self.kill(name)
+
     def kill(self, name):
         record = self.read(name)
         if record is not None:

@@ -70,7 +70,9 @@ class _Supervisor(_Quiet):
         if path == "/cacerts":
             return self.answer(200, home.read("ca.crt"))
         if path.startswith("/api/"):
-            status, document = api.answer(home, self.request.getpeercert(), self.path)
+            kind = self.headers.get("Content-Type", "").partition(";")[0].strip()
+            request = api.Request(self.command, self.path, kind, body)
+            status, document = api.answer(home, self.request.getpeercert(), request)
             return self.answer_json(document, status)
         if not self._authorised():
             return self.answer(401, "Unauthorized\n")
@@ -95,6 +97,7 @@ class _Supervisor(_Quiet):
         return self.answer(200, home.read("server.crt"))
 
     do_POST = do_GET
+    do_PATCH = do_GET
 
     def _authorised(self):
         scheme, _, credentials = self.headers.get("Authorization", "").partition(" ")
@@ -119,6 +122,9 @@ class _Control(_Quiet):
         if self.path == "/access" and mode in api.ACCESS:
             self.server.home.access = mode
             return self.answer_json({"access": mode})
+        if self.path == "/budget" and mode in api.BUDGETS:
+            self.server.home.budget = mode
+            return self.answer_json({"budget": mode})
         if self.path == "/peers" and mode:
             return self.answer_json({"podCIDR": self.server.home.nodes.add_peer(mode)})
         if self.path != "/mode" or mode not in MODES:
@@ -154,6 +160,7 @@ class Home:
         self.listen = _address(arguments.listen)
         self.mode = "ok"
         self.access = "controller"
+        self.budget = "free"
         self.changed = threading.Condition()
         pki.ensure(self.folder, ["127.0.0.1", "::1", "localhost", "kubernetes", self.listen[0], *arguments.tls_san])
         self.password = arguments.token or self._kept_password()

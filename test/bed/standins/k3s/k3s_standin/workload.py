@@ -6,18 +6,22 @@ only where the knob file turns it on for that entry point; elsewhere it is garba
 import ctypes
 import json
 import os
+import signal
 import socket
 import ssl
 import struct
 import subprocess
 import sys
 import threading
+import time
 
 from . import knobs
 
 CLONE_NEWNET = 0x40000000
 V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 IDLE_S = 60
+# Traefik's graceTimeOut: requests that came before SIGTERM are answered for so long.
+GRACE_S = 10
 
 
 def _receive(connection, length):
@@ -54,10 +58,52 @@ def read_proxy_header(connection):
     return None
 
 
-def _answer(stream, told):
+class _Connections:
+    """The open connections, so that the end is one in order: those between two requests are closed, the others answered first."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        # The stream of each connection that is between two requests, None for those that are not.
+        self.resting = {}
+        self.is_ending = False
+
+    def works(self, connection):
+        """From its opening, and again with each request."""
+        with self.lock:
+            self.resting[connection] = None
+
+    def rests(self, connection, stream):
+        """Before the next request; False where none is taken any more."""
+        with self.lock:
+            self.resting[connection] = stream
+            return not self.is_ending
+
+    def closed(self, connection):
+        with self.lock:
+            self.resting.pop(connection, None)
+
+    def end(self):
+        """Returns when all have ended, or after the grace."""
+        with self.lock:
+            self.is_ending = True
+            for stream in filter(None, self.resting.values()):
+                try:
+                    socket.socket.shutdown(stream, socket.SHUT_RD)
+                except OSError:
+                    pass
+        deadline = time.monotonic() + GRACE_S
+        while self.resting and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+CONNECTIONS = _Connections()
+
+
+def _answer(connection, stream, told):
     """HTTP/1.1 with keep-alive, bodies of requests ignored."""
     reader = stream.makefile("rb")
-    while line := reader.readline(8192):
+    while CONNECTIONS.rests(connection, stream) and (line := reader.readline(8192)):
+        CONNECTIONS.works(connection)
         parts = line.decode("latin-1").split()
         if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
             stream.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
@@ -66,6 +112,7 @@ def _answer(stream, told):
         while header.strip():
             close = close or header.lower().replace(b" ", b"").startswith(b"connection:close")
             header = reader.readline(8192)
+        close = close or CONNECTIONS.is_ending
         body = json.dumps({**told, "path": parts[1]}).encode() + b"\n"
         ending = b"close" if close else b"keep-alive"
         stream.sendall(
@@ -82,17 +129,22 @@ def _serve_one(connection, peer, entry, context):
         proxied = read_proxy_header(connection) if knobs.read()["proxyProtocol"].get(entry) else None
         stream = context.wrap_socket(connection, server_side=True) if context else connection
         told = {"pod": "traefik", "pid": os.getpid(), "entry": entry, "peer": f"{peer[0]}:{peer[1]}", "proxy": proxied}
-        _answer(stream, told)
+        _answer(connection, stream, told)
         stream.close()
     except (OSError, ValueError):
         pass
     finally:
         connection.close()
+        CONNECTIONS.closed(connection)
 
 
 def _serve(listener, entry, context):
     while True:
-        connection, peer = listener.accept()
+        try:
+            connection, peer = listener.accept()
+        except OSError:
+            return
+        CONNECTIONS.works(connection)
         threading.Thread(target=_serve_one, args=(connection, peer, entry, context), daemon=True).start()
 
 
@@ -120,11 +172,18 @@ def main(argv):
     https = socket.create_server((own, 8443), backlog=512)
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind((own, 8443))
+    # Waited for rather than handled: a handler would run only once the main thread is woken, and a process that is stopped while
+    # the signal comes, as at the system's shutdown, may have another thread take it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_serve, args=(http, "http", None), daemon=True).start()
     threading.Thread(target=_serve, args=(https, "https", context), daemon=True).start()
     print("serving", flush=True)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
-    _echo(udp)
-    return 0
+    threading.Thread(target=_echo, args=(udp,), daemon=True).start()
+    signal.sigwait({signal.SIGTERM})
+    for listener in (http, https):
+        listener.shutdown(socket.SHUT_RDWR)
+    CONNECTIONS.end()
+    os._exit(0)
