@@ -1,11 +1,12 @@
 /**
- * A node whose image has no k3s: it gets the one that its config pins from a web server, then another one, and its token by
- * systemd credentials of every kind, real ones. What a wrong pin or another token must not touch stays untouched.
+ * A node whose image has no k3s: it gets the one that its config pins from a web server, its images as well, on a disk that is
+ * full at first; then another one, and its token by systemd credentials of every kind, real ones. What a wrong pin or another
+ * token must not touch stays untouched.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { editConfig, reload, waitForReason } from './ask.ts';
 import { Bed } from './bed.ts';
@@ -16,9 +17,14 @@ import { waitFor } from './process.ts';
 const agent = 'k3s-node.service';
 const binary = '/usr/local/bin/k3s';
 const dropIn = '/etc/systemd/system/mooring.service.d/k3s-token.conf';
+const tarball = '/var/lib/rancher/k3s/agent/images/images.tar.zst';
+const images = Buffer.from('stands for images');
 const sha256Of = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+const pinnedImages = `images: {sha256: {amd64: "${sha256Of(images)}"}, url: "${downloads}/images.tar.zst"}`;
 const pin = (version: string, sha256: string) =>
-  `  install: {version: ${version}, sha256: {amd64: "${sha256}"}, url: "${downloads}/k3s-{version}"}`;
+  `  install: {version: ${version}, sha256: {amd64: "${sha256}"}, url: "${downloads}/k3s-{version}", ${pinnedImages}}`;
+/** A disk of its own for the binary, with less room than it takes. */
+const smallDisk = 'tmpfs /usr/local/bin tmpfs mode=755,size=32k 0 0\n';
 
 describe('a node without k3s in its image', () => {
   let bed: Bed;
@@ -31,9 +37,8 @@ describe('a node without k3s in its image', () => {
       userData: async (values) => {
         const text = await renderExample(values);
         return text
-          .replace(/^ *(fetch_checked|chmod 755) \/usr\/local\/bin\/k3s.*\n/gm, '')
           .replace('token: {file: /etc/mooring/k3s-token}', 'token: {credential: k3s-token}')
-          .replace(/^ {6}k3s:\n/m, (line) => `${line}      ${pin('v1.36.3+k3s1', values.k3sSha256)}\n`);
+          .replace(/^ {8}install:.*\n(?: {10}.*\n)+/m, `      ${pin('v1.36.3+k3s1', values.k3sSha256)}\n`);
       },
     });
     first = bed.values.k3sSha256;
@@ -44,10 +49,10 @@ describe('a node without k3s in its image', () => {
     second = sha256Of(next);
     await writeFile(join(bed.dir, 'www/k3s-v1.36.3+k3s1'), program);
     await writeFile(join(bed.dir, 'www/k3s-v1.36.4+k3s1'), next);
+    await writeFile(join(bed.dir, 'www/images.tar.zst'), images);
     await bed.node.prepareFile(dropIn, '[Service]\nLoadCredential=k3s-token:/etc/mooring/k3s-token\n');
+    await bed.node.prepareFile('/etc/fstab', smallDisk);
     await bed.node.boot();
-    await bed.authorise();
-    await bed.waitForReady();
   });
   after(async () => {
     await bed?.stop();
@@ -65,7 +70,17 @@ describe('a node without k3s in its image', () => {
     );
   const copy = () => bed.node.run(['cat', '/run/mooring/k3s-token']);
 
-  test('gets the pinned one, executable and whole, and is Ready', async () => {
+  test('tells of a full disk, and leaves nothing of the file on it', async () => {
+    const message = await waitForReason(bed, 'K3sInstalled', 'NotWritable', 120_000);
+    assert.match(message, /^cannot write \/usr\/local\/bin\/\S+: the disk is full.*; next try at 20/);
+    const left = await bed.node.run('ls -A /usr/local/bin; df --output=used /usr/local/bin');
+    assert.match(left, /^ *Used\n *0$/);
+  });
+
+  test('gets the pinned one by itself once there is room, executable and whole, and is Ready', async () => {
+    await bed.node.run('mount -o remount,size=1m /usr/local/bin');
+    await bed.authorise();
+    await bed.waitForReady();
     assert.equal(await installed(), first);
     assert.equal(await bed.node.run(['stat', '-c', '%a %U', binary]), '755 root');
     await waitForReason(bed, 'K3sUpToDate', 'InPlace', 10_000);
@@ -74,6 +89,22 @@ describe('a node without k3s in its image', () => {
     assert.match(journal, /download k3s v1\.36\.3\+k3s1/);
     assert.match(journal, /\/usr\/local\/bin\/k3s is the one of v1\.36\.3\+k3s1 now/);
     assert.deepEqual(await starts(), { [`${agent} start`]: 1 });
+  });
+
+  test('has the images where k3s looks for them, since before it started', async () => {
+    assert.equal(await bed.node.run(['cat', tarball]), images.toString());
+    assert.equal(await bed.node.run(['stat', '-c', '%U', tarball]), 'root');
+    assert.equal(await bed.node.run(`ls -A ${dirname(tarball)}`), basename(tarball));
+    const placed = Number(await bed.node.run(['stat', '-c', '%Z', tarball]));
+    const started = await bed.node.run([
+      'systemctl',
+      'show',
+      agent,
+      '-P',
+      'ExecMainStartTimestamp',
+      '--timestamp=unix',
+    ]);
+    assert.ok(placed <= Number(started.slice(1)), `${placed} is after ${started}`);
   });
 
   test('keeps what it has where the next one has another hash than the config says', async () => {
@@ -108,8 +139,10 @@ describe('a node without k3s in its image', () => {
     await bed.node.run(['systemctl', 'restart', 'mooring.service']);
     await waitForReason(bed, 'K3sUpToDate', 'InPlace', 20_000);
     await bed.waitForReady(20_000);
-    const journal = await bed.node.journal({ unit: 'mooring.service' });
-    assert.equal(journal.match(/download k3s v/g)?.length, 3);
+    const run = await bed.node.unitProperty('mooring.service', 'InvocationID');
+    const journal = await bed.node.run(['journalctl', '--no-pager', `_SYSTEMD_INVOCATION_ID=${run}`]);
+    assert.match(journal, /mooring \S+ starts$/m);
+    assert.doesNotMatch(journal, /download/);
     assert.deepEqual(await runs(), before);
   });
 
