@@ -4,13 +4,14 @@
  * measured: no figure is too slow to pass.
  *   MINUTES=5    how long mooring is left alone before its memory is read
  *   TRIALS=50    how often the device gets a new ifindex
- *   PARTS=…      only some of start,idle,tags,pass,dns,restart
+ *   PARTS=…      only some of start,idle,tags,pass,dns,restart,boot
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Bed } from '../bed/bed.ts';
 import { waitFor } from '../bed/process.ts';
 import { bareUnit, installBare } from './bare.ts';
+import { measureBoot } from './boot.ts';
 import { measureCloudTags } from './cloud-tags.ts';
 import { measureDnsLatency } from './dns-latency.ts';
 import { ratioOf, renderTable, type Section } from './figures.ts';
@@ -32,7 +33,7 @@ function setting(name: string, otherwise: number): number {
 async function main(): Promise<void> {
   const mooredMs = setting('MINUTES', 5) * 60_000;
   const trials = Math.round(setting('TRIALS', 50));
-  const parts = (process.env['PARTS'] ?? 'start,idle,tags,pass,dns,restart').split(',');
+  const parts = (process.env['PARTS'] ?? 'start,idle,tags,pass,dns,restart,boot').split(',');
   const bed = await Bed.start({ cloud: 'aws', tell });
   const sections: Section[] = [];
   let latenciesMs: readonly number[] = [];
@@ -72,6 +73,11 @@ async function main(): Promise<void> {
       const restarts = Math.max(3, Math.round(trials / 2));
       tell(`- ${restarts} restarts of k3s`);
       sections.push(await measureRestartLatency(bed, device, restarts));
+    }
+    if (parts.includes('boot')) {
+      const boots = Math.min(5, Math.max(3, Math.round(trials / 10)));
+      tell(`- ${2 * boots} boots`);
+      sections.push(...(await measureBoot(bed, boots)));
     }
   } catch (error) {
     tell(await bed.report());

@@ -14,7 +14,7 @@ import type { Bed } from '../bed/bed.ts';
 import { waitFor } from '../bed/process.ts';
 import { ifindexOf } from './dns-latency.ts';
 import { median, quantile, type Section } from './figures.ts';
-import { followJournal, followLink, type LinkChange } from './stamps.ts';
+import { followJournal, followLink, type LinkChange, stampUs, unitStamps } from './stamps.ts';
 
 const unit = 'k3s-node.service';
 const settleMs = 2_000;
@@ -79,19 +79,7 @@ interface Seen {
 async function trialOf(bed: Bed, { links, readyUs, ifindex, run }: Seen): Promise<Trial | undefined> {
   const ready = links.find((link) => link.ifindex !== ifindex && link.isUp && link.mtuBytes === mtuBytes);
   const properties = ['InvocationID', 'ActiveState', 'ActiveExitTimestamp', 'ActiveEnterTimestamp'];
-  const show = [
-    'systemctl',
-    'show',
-    unit,
-    '--timestamp=us+utc',
-    ...properties.map((name) => `--property=${name}`),
-  ];
-  const told = new Map(
-    (await bed.node.run(show)).split('\n').map((line) => {
-      const cut = line.indexOf('=');
-      return [line.slice(0, cut), line.slice(cut + 1)] as const;
-    }),
-  );
+  const told = await unitStamps(bed, unit, properties);
   if (ready === undefined || told.get('InvocationID') === run || told.get('ActiveState') !== 'active')
     return undefined;
   const exitUs = stampUs(told.get('ActiveExitTimestamp'));
@@ -103,15 +91,6 @@ async function trialOf(bed: Bed, { links, readyUs, ifindex, run }: Seen): Promis
     ownMs: (enterUs - exitUs) / 1000,
     toReadyMs: (readyAtUs - ready.atUs) / 1000,
   };
-}
-
-/** `Mon 2026-11-23 15:25:40.740754 UTC` in µs. Throws for anything else. */
-function stampUs(text = ''): number {
-  const [, day = '', time = '', fraction = ''] =
-    /(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)\.(\d{6}) UTC$/.exec(text) ?? [];
-  const ms = Date.parse(`${day}T${time}Z`);
-  if (!Number.isFinite(ms)) throw new Error(`"${text}" is no stamp of systemd`);
-  return ms * 1000 + Number(fraction);
 }
 
 function sectionOf(trials: readonly Trial[]): Section {

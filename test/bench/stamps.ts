@@ -41,6 +41,48 @@ export function followJournal(
   });
 }
 
+/** A line of a unit's journal. */
+export interface Message {
+  readonly atUs: number;
+  readonly text: string;
+}
+
+/** What a unit said since the boot, oldest first, by journald's stamps. */
+export async function journalOf(bed: Bed, unit: string): Promise<readonly Message[]> {
+  const show = ['journalctl', '-b', '-q', '--no-pager', '-u', unit, '-o', 'json', '--output-fields=MESSAGE'];
+  return (await bed.node.run(show)).split('\n').map((line) => {
+    const entry: unknown = JSON.parse(line);
+    if (typeof entry !== 'object' || entry === null) throw new BedError(`"${line}" is no journal entry`);
+    const atUs = Number(Reflect.get(entry, '__REALTIME_TIMESTAMP'));
+    return { atUs, text: String(Reflect.get(entry, 'MESSAGE')) };
+  });
+}
+
+/** Properties of a unit by their names, stamps as `stampUs` reads them. */
+export async function unitStamps(
+  bed: Bed,
+  unit: string,
+  properties: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const wanted = properties.map((name) => `--property=${name}`);
+  const text = await bed.node.run(['systemctl', 'show', unit, '--timestamp=us+utc', ...wanted]);
+  return new Map(
+    text.split('\n').map((line) => {
+      const cut = line.indexOf('=');
+      return [line.slice(0, cut), line.slice(cut + 1)] as const;
+    }),
+  );
+}
+
+/** `Mon 2026-11-23 15:25:40.740754 UTC` in µs since the epoch. Throws for anything else. */
+export function stampUs(text = ''): number {
+  const [, day = '', time = '', fraction = ''] =
+    /(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)\.(\d{6}) UTC$/.exec(text) ?? [];
+  const ms = Date.parse(`${day}T${time}Z`);
+  if (!Number.isFinite(ms)) throw new Error(`"${text}" is no stamp of systemd`);
+  return ms * 1000 + Number(fraction);
+}
+
 /** `2026-01-02T03:04:05.123456Z` in µs since the epoch. */
 function microseconds(stamp: string): number {
   const [whole = '', fraction = '0Z'] = stamp.split('.');
