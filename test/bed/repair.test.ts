@@ -14,7 +14,7 @@ import { homeNetwork } from './zerotier.ts';
 
 /** The waits are short here; what they are for is tested in the simulation. */
 const quick = `zerotier: {repair: {patience: 2s, pause: 5s}}
-k3s: {restart: {settle: 1s, budget: 100/10m}, probe: {calm: 2s, eager: 1s}, podNetwork: {grace: 1s, patience: 2s, refresh: 10s}}
+k3s: {restart: {settle: 1s, budget: 100/10m}, probe: {calm: 2s, eager: 1s}, podNetwork: {grace: 1s, patience: 6s, refresh: 10s}}
 `;
 const zerotierUnit = 'zerotier-one.service';
 const k3sUnit = 'k3s-node.service';
@@ -118,7 +118,12 @@ describe('when somebody meddles with a moored node:', () => {
         async () => (await bed.status())?.ready === true && (await network()).ifindex !== ifindex,
         { timeoutMs: repairMs, everyMs: 250, context: () => bed.report() },
       );
-      assert.match(await askZeroTier(), /"allowGlobal": *true/, 'a setting of a person is kept');
+      // Right after its start ZeroTier answers 404.
+      await waitFor(
+        'a setting of a person to be kept',
+        async () => /"allowGlobal": *true/.test(await askZeroTier().catch(() => '')),
+        { timeoutMs: 5_000, everyMs: 100 },
+      );
       assert.deepEqual(await repairs(), {
         restarts: before.repairs.restarts + restarts,
         rejoins: before.repairs.rejoins + rejoins,
