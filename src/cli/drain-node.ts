@@ -18,10 +18,15 @@ export interface DrainOptions {
 export async function drainNode(drain: Drain, options: DrainOptions): Promise<number> {
   const { timeoutMs, pauseMs = 2_000, tell } = options;
   const untilMs = performance.now() + timeoutMs;
-  await drain.cordon();
+  const cordon = async () => {
+    await drain.cordon();
+    return true;
+  };
+  let isCordoned = false;
   const seen = new Set<string>();
   for (;;) {
-    const left = await patiently(() => drain.pods(), undefined);
+    isCordoned ||= (await patiently(cordon, false)) ?? false;
+    const left = isCordoned ? await patiently(() => drain.pods(), undefined) : undefined;
     const leaving = left?.filter((pod) => !pod.stays) ?? [];
     if (left !== undefined && leaving.length === 0) return seen.size;
     const blocked: string[] = [];

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { drainNode } from '../../../src/cli/drain-node.ts';
 import { createDrain, type Drain } from '../../../src/systems/cluster/drain.ts';
+import { SystemError } from '../../../src/systems/error.ts';
 import {
   answerWith,
   type BadHttpServer,
@@ -106,6 +107,25 @@ describe('draining this node', () => {
       code: 'drain-timeout',
       message: /still here: default\/web; held back by a disruption budget: default\/web/,
     });
+  });
+
+  test('waits for an API that is away, and cordons before it evicts', bounded, async () => {
+    const done: string[] = [];
+    let away = 2;
+    const patient: Drain = {
+      nodeName: async () => 'edge-1',
+      cordon: async () => {
+        if (away-- > 0) throw new SystemError('cluster-away', 'refused');
+        done.push('cordon');
+      },
+      pods: async () => {
+        done.push('pods');
+        return [];
+      },
+      evict: async () => 'going',
+    };
+    assert.equal(await drainNode(patient, options), 0);
+    assert.deepEqual(done, ['cordon', 'pods']);
   });
 
   test('does nothing twice on a node that is drained', bounded, async () => {
