@@ -78,7 +78,7 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
   ingress: 'Ports that nginx passes on, layer 4.',
   'k3s.podNetwork': "the check of flannel's devices and routes; k3s is restarted once where they break",
   'k3s.podNetwork.check': 'whether to check at all',
-  'k3s.podNetwork.grace': 'how long k3s may take after its start until flannel is there',
+  'k3s.podNetwork.grace': 'how long k3s may take after its start until flannel has its routes',
   'k3s.podNetwork.patience': 'how long a breakage must last',
   'k3s.podNetwork.refresh': "between two lists of the cluster's nodes",
   'ingress[].name': 'A name for status and metrics.',

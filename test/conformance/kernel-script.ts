@@ -86,7 +86,11 @@ export const kernelScript: readonly KernelStep[] = [
     `ip link set ${device} mtu 2800`,
   ),
   makeFlannel('flannel makes its device on it', '10.45.0.7'),
-  step('somebody deletes the connected route', () => undefined, `ip route del 10.45.0.0/24 dev ${device}`),
+  step(
+    'somebody deletes the connected route',
+    (node) => node.alter((link) => (link.hasRoute = false)),
+    `ip route del 10.45.0.0/24 dev ${device}`,
+  ),
   setDown,
   setUp,
   deleteAddress('10.45.0.7'),

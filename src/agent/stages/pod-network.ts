@@ -88,7 +88,9 @@ export function podNetworkStage(
   }
   const seenMs = Math.min(now.monoMs, ...certain.map(({ node }) => since[node] ?? now.monoMs));
   const badSinceMs = known.badSinceMs ?? (problem.reason === 'RoutesMissing' ? seenMs : now.monoMs);
-  const dueMs = Math.max(badSinceMs + patience, unit.startedMs + grace);
+  // Once there were routes in this run of k3s, flannel is no longer on its way.
+  const hasBegun = known.routed.some((entry) => entry.startsWith(`${unit.invocationId} `));
+  const dueMs = Math.max(badSinceMs + patience, hasBegun ? 0 : unit.startedMs + grace);
   const isDue = now.monoMs >= dueMs;
   const next = wasAsked
     ? `a restart of k3s did not mend that; see journalctl -u ${k3sUnit}`

@@ -76,11 +76,14 @@ describe('the pod network', () => {
     assert.equal(ask([], asked, 300_000, restarted).wantsRestart, false);
   });
 
-  test('is left alone while k3s has only just started', () => {
-    const young = { units: units({ startedMs: 95_000 }) };
+  test('is left alone while k3s has only just started, and flannel has not shown its routes yet', () => {
+    const young = { units: units({ startedMs: 95_000, invocationId: 'd'.repeat(32) }) };
     const first = ask([], seen(), 100_000, young);
     assert.equal(ask([], first.memory, 120_000, young).wantsRestart, false);
     assert.equal(ask([], first.memory, 125_000, young).wantsRestart, true);
+    const whole = ask([flannel], first.memory, 101_000, young);
+    const broken = ask([], whole.memory, 102_000, young);
+    assert.deepEqual([broken.wantsRestart, broken.wakeAtMs], [false, 112_000]);
   });
 
   test('without routes is no fault in a run of k3s that never had any', () => {
@@ -121,7 +124,7 @@ describe('the pod network', () => {
   test('has the waits of the config', () => {
     const slow = aConfig({ k3s: { ...k3sSettings, podNetwork: { patience: '40s', grace: '5m' } } });
     const askSlow = (memory: Memory, ms: number, startedMs: number) => {
-      const world = aWorld({ units: units({ startedMs }), cluster: noCluster });
+      const world = aWorld({ units: units({ startedMs, invocationId: 'd'.repeat(32) }), cluster: noCluster });
       const input = { config: slow, world, memory, now: at(ms) };
       return podNetworkStage(input, linkStage(input).links);
     };
