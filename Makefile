@@ -87,6 +87,12 @@ image: need-root deb ## build/mooring-image.raw: a Debian that boots (UEFI), wit
 	@packaging/prepare-host packaging/image/host-packages
 	MOORING_DEB=$$(ls -t build/mooring_*_$${ARCH:-$$(dpkg --print-architecture)}.deb | head -n 1) packaging/image/build-image build/mooring-image.raw
 
+.PHONY: image-boot
+image-boot: need-root deps ## boots build/mooring-image.raw (amd64) in QEMU and asks it what runs; some minutes without KVM
+	@packaging/prepare-host packaging/image/host-packages
+	@packaging/prepare-host test/image/host-packages
+	$(NODE) test/image/boot.ts
+
 .PHONY: tf-schemas
 tf-schemas: deps ## fetch anew what the Terraform examples are checked against (100 MB)
 	$(NODE) test/contract/examples/provider-schemas.ts
