@@ -154,7 +154,7 @@ export function k3sScript(knobs: Knobs): readonly UnitStep[] {
 /**
  * Where the versions differ; the models are like the newest. A start of a unit that waits for RestartSec= cuts the wait short
  * since 257 (systemd's pull request 33891); before, its job waits as well. It is counted twice in either
- * (systemd's issue 21025).
+ * (systemd#21025).
  */
 export const startCutsWaitShort = { 252: false, 257: true } as const;
 
