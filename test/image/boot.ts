@@ -3,7 +3,7 @@
  * runs. The disk is not written to. Fails where a unit failed, one of mooring's does not run, or no answer comes in time.
  */
 import { spawn } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
@@ -83,15 +83,18 @@ async function boot(seed: string): Promise<string> {
   ];
   const qemu = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const timer = setTimeout(() => qemu.kill('SIGKILL'), deadlineMs);
-  let console_ = '';
-  for await (const chunk of qemu.stdout) console_ += String(chunk);
-  clearTimeout(timer);
-  return console_;
+  let said = '';
+  try {
+    for await (const chunk of qemu.stdout) said += String(chunk);
+  } finally {
+    clearTimeout(timer);
+    qemu.kill('SIGKILL');
+  }
+  return said;
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'mooring-image-'));
 try {
-  await mkdir(folder, { recursive: true });
   const startedMs = performance.now();
   const said = await boot(await writeSeed(folder));
   const answers = said.split('\n').flatMap((line) => line.split(mark)[1]?.trim() ?? []);
