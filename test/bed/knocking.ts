@@ -10,6 +10,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 const deadlineMs = 3_000;
 const pauseMs = 15;
+/** What a QUIC client waits for its first answer before it sends again: RFC 9002, sections 6.2.1 and 6.2.2. */
+const sendAgainMs = 1_000;
 const maxSaid = 400;
 
 const [host = '', ...doors] = process.argv.slice(2);
@@ -42,17 +44,24 @@ function http(kind: 'http' | 'https', port: number): Promise<string> {
   });
 }
 
+/**
+ * The answer to a datagram, which is sent again as a QUIC client would: an nginx worker that is told to end closes the socket
+ * that it answers on (ngx_close_listening_sockets), so that an answer under way in a reload is lost.
+ */
 function udp(port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = createSocket('udp4');
     const end = (finish: () => void) => {
       clearTimeout(timer);
+      clearInterval(again);
       socket.close(finish);
     };
+    const send = () => socket.send('knock');
+    const again = setInterval(send, sendAgainMs);
     const timer = setTimeout(() => end(() => reject(new Error('no answer'))), deadlineMs);
     socket.on('message', (message) => end(() => resolve(message.toString())));
     socket.on('error', (error) => end(() => reject(error)));
-    socket.connect(port, host, () => socket.send('knock'));
+    socket.connect(port, host, send);
   });
 }
 
