@@ -67,7 +67,7 @@ function labelAdvice(key: string): string {
 function byPlace(place: string, value: unknown): string | undefined {
   const written = typeof value === 'string' || typeof value === 'number' ? String(value) : '';
   if (
-    /^(k3s\.restart\.(outage|settle|spread|maxDelay)|zerotier\.repair\.(patience|pause|maxDelay)|dns\.repair\.patience|ingress\.(connect|idle)Timeout)$/.test(
+    /^(k3s\.restart\.(outage|settle|spread|maxDelay)|zerotier\.repair\.(patience|pause|maxDelay)|dns\.repair\.patience|nginx\.shutdown|ingress\.(connect|idle)Timeout)$/.test(
       place,
     )
   )

@@ -96,6 +96,10 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
   'ingress[].connectionsPerClient': 'How many connections one address may have at once.',
   'ingress[].proxyProtocol':
     'Whether to tell the upstream the address of the client: none or v1. v2 is reserved.',
+  nginx: 'How large nginx is made, for all entries of the ingress together.',
+  'nginx.workers': 'How many processes pass connections on: auto is one a core, at most 16.',
+  'nginx.connections': 'How many connections are passed on at once: auto goes by memory and open files.',
+  'nginx.shutdown': 'How long connections may live on in the former processes after a change.',
   node: 'Facts about this node.',
   'node.externalIp':
     'The public address: auto (from the cloud), none, an address, or an IPv4 and an IPv6 address.',

@@ -49,3 +49,16 @@ export const ingressSchema = z.strictObject({
   connectionsPerClient: z.optional(wholeNumber(1, 65_535)),
   proxyProtocol: z._default(z.enum(['none', 'v1', 'v2'], 'none or v1'), 'none'),
 });
+
+/** How nginx runs, for all entries together. */
+export const nginxSchema = z.strictObject({
+  workers: z._default(
+    z.union([z.literal('auto'), wholeNumber(1, 64)], 'auto, or a whole number from 1 to 64'),
+    'auto',
+  ),
+  connections: z._default(
+    z.union([z.literal('auto'), wholeNumber(64, 1_000_000)], 'auto, or a whole number from 64 to 1000000'),
+    'auto',
+  ),
+  shutdown: z.prefault(durationFrom('1s', '24h'), '10m'),
+});

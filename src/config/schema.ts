@@ -3,7 +3,7 @@
  * Every leaf says in plain words what is allowed (`allowed` in its message), since a person reads that when it is wrong.
  */
 import * as z from 'zod/mini';
-import { ingressSchema } from './schema-ingress.ts';
+import { ingressSchema, nginxSchema } from './schema-ingress.ts';
 import { k3sInstallSchema } from './schema-install.ts';
 import {
   budget,
@@ -217,6 +217,7 @@ export const configSchema = z.strictObject({
   dns: z.prefault(dns, {}),
   k3s,
   ingress: z._default(z.array(ingressSchema).check(z.maxLength(64, 'at most 64 entries')), []),
+  nginx: z.prefault(nginxSchema, {}),
   node: z.prefault(
     z.strictObject({
       externalIp: z._default(

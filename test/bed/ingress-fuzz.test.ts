@@ -9,6 +9,7 @@ import { renderNginxConf } from '#src/agent/render/nginx-conf.ts';
 import { parseConfig } from '#src/config/parse.ts';
 import type { IngressConfig } from '#src/config/schema.ts';
 import { type Random, seeded } from '../support/random.ts';
+import { aHost } from '../support/world.ts';
 import { createNginxCheck, type NginxCheck } from './nginx-check.ts';
 
 const entries = 10_000;
@@ -168,7 +169,7 @@ describe('drawn ingress entries', () => {
     for (let i = 0; i < entries; i += 1) {
       const entry = accepted(drawEntry(random, `e${i}`, 1_000 + (i % perConfig)));
       if (entry === undefined) continue;
-      assertPassesOnlyTo(entry, renderNginxConf([entry]).text);
+      assertPassesOnlyTo(entry, renderNginxConf([entry], aHost).text);
       taken.push(entry);
     }
     t.diagnostic(`${taken.length} of ${entries} were accepted`);
@@ -178,7 +179,7 @@ describe('drawn ingress entries', () => {
     const rows = Math.max(...[...doors.values()].map((behind) => behind.length));
     for (let row = 0; row < rows; row += 1) {
       const batch = [...doors.values()].flatMap((behind) => behind[row] ?? []);
-      const verdict = await nginx.check(renderNginxConf(batch).text);
+      const verdict = await nginx.check(renderNginxConf(batch, aHost).text);
       assert.equal(verdict, undefined, `nginx refuses a config of ${batch.length} entries`);
     }
   });

@@ -7,7 +7,7 @@ import type { Plan } from '../../src/agent/plan.ts';
 import { renderNginxConf } from '../../src/agent/render/nginx-conf.ts';
 import { k3sUnit, resolvedUnit, type World, zerotierUnit } from '../../src/agent/world.ts';
 import type { LinksReading } from '../../src/systems/netlink/types.ts';
-import { device } from '../support/world.ts';
+import { aHost, device } from '../support/world.ts';
 import type { Binding } from './models/k3s-agent.ts';
 import type { SimNode } from './node.ts';
 import { BeginsRule, within } from './rules/begins.ts';
@@ -187,7 +187,7 @@ export class Judge {
       k3s.bound?.config === k3sFiles.config.text &&
       k3s.bound.binary === k3sFiles.binary &&
       (install.pinned === undefined || k3sFiles.binary === install.pinned) &&
-      nginx.served === renderNginxConf(settings.ingress, { ipv6: true }).generation
+      nginx.served === renderNginxConf(settings.ingress, aHost).generation
     );
   }
 

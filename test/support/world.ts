@@ -1,5 +1,7 @@
 /** Builders of configs and worlds: a moored node, and whatever a test wants to be different about it. */
+
 import { emptyMemory, type Memory } from '../../src/agent/memory.ts';
+import { type NginxHost, nginxHost } from '../../src/agent/render/nginx-conf.ts';
 import { ingressUnit, k3sUnit, type World } from '../../src/agent/world.ts';
 import { type Config, configSchema } from '../../src/config/schema.ts';
 import type { CloudFacts } from '../../src/systems/cloud/types.ts';
@@ -103,6 +105,12 @@ export function units(k3s: Partial<UnitReading> = {}, ingress: Partial<UnitReadi
   };
 }
 
+/** Two cores, 2 GiB. */
+export const aMachine: World['ingress']['machine'] = { cores: 2, memoryBytes: 2 ** 31, openFiles: 20_000 };
+
+/** What nginx is told of that node, by a config that says nothing of it. */
+export const aHost: NginxHost = nginxHost(aConfig(), aWorld());
+
 /** The world of a node that is joined and whose link is up; nothing of mooring's is in place yet. */
 export function aWorld(overrides: Partial<World> = {}): World {
   return {
@@ -123,6 +131,7 @@ export function aWorld(overrides: Partial<World> = {}): World {
       installed: true,
       program: '1:1:1 2:2:2',
       ipv6: true,
+      machine: aMachine,
       config: { kind: 'absent' },
       keptGeneration: undefined,
       servingGeneration: undefined,

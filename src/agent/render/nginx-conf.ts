@@ -8,16 +8,22 @@
  *   The unit adds `-e stderr`, or nginx opens /var/log/nginx/error.log before it reads this file.
  * - IPv4 and IPv6 have a socket each (`ipv6only=on`). The IPv6 ones are left out where the host has no IPv6 at all, since
  *   nginx does not start when it cannot make the socket; with IPv6 only disabled by sysctl they bind and do no harm.
- * - UDP sockets are `reuseport`, one a worker: nginx keeps UDP sessions per worker, and without it a client's datagrams
- *   would be spread over all of them, which tears QUIC connections apart. TCP sockets are not, since a reload that
- *   changes the number of workers would drop what waits in a closed worker's queue.
+ * - Sockets are `reuseport`, one a worker. UDP: nginx keeps sessions per worker, and without it a client's datagrams would be
+ *   spread over all of them, which tears QUIC connections apart. TCP: the kernel deals connections out evenly, where the fastest
+ *   worker would take most of them and be full alone. A reload and a renewal of the program take each socket over as long as the
+ *   number of workers stays, so it is fixed here; where it changes, what waits in a closed socket's queue moves to another worker
+ *   by net.ipv4.tcp_migrate_req. `nginx -t` does not set it, so that a test takes no connection away (tried: 1.22, src/core/ngx_connection.c).
+ * - `backlog`: what the kernel allows by default (net.core.somaxconn), instead of nginx' 511.
+ * - `worker_rlimit_nofile` is not written: the unit's LimitNOFILE= is the limit, and raising it is not for workers.
  * - `proxy_responses` is unset: a session ends by `proxy_timeout`, not by counting answers, which QUIC needs.
  * - `worker_shutdown_timeout` lets old connections live on after a reload, but not without end.
  */
 import { createHash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
-import type { IngressConfig } from '../../config/schema.ts';
+import type { Config, IngressConfig } from '../../config/schema.ts';
+import type { World } from '../world.ts';
 import { keepingNewest } from './newest.ts';
+import { type NginxSize, nginxSize, workerConnections } from './nginx-size.ts';
 
 /** A ready nginx.conf. */
 export interface NginxConf {
@@ -30,37 +36,46 @@ export interface NginxConf {
 export interface NginxHost {
   /** Whether the kernel has IPv6 at all (/proc/net/if_inet6 exists). */
   readonly ipv6: boolean;
+  readonly size: NginxSize;
 }
 
 /** Where the workers tell their generation. */
 export const generationSocket = '/run/mooring-ingress/generation.sock';
 
-/** Each proxied connection takes two. */
-const workerConnections = 8192;
+/** Connections that wait for a worker, per socket. */
+const backlog = 4096;
 
-const preamble = `# Written by mooring from /etc/mooring/config.yaml; changes here are overwritten.
+const preamble = (
+  size: NginxSize,
+  sockets: number,
+) => `# Written by mooring from /etc/mooring/config.yaml; changes here are overwritten.
 include /usr/share/nginx/modules-available/mod-stream.conf;
 
 user www-data;
-worker_processes auto;
-worker_rlimit_nofile ${workerConnections * 4};
-worker_shutdown_timeout 10m;
+worker_processes ${wholeNumber(size.workers)};
+worker_shutdown_timeout ${milliseconds(size.shutdownMs)};
 error_log stderr notice;
 
 events {
-    worker_connections ${workerConnections};
+    worker_connections ${wholeNumber(workerConnections(size, sockets))};
 }
 `;
 
 /** Room for some 80,000 clients at once, of 128 bytes each; nginx turns further ones away. */
 const clientsZone = '10m';
 
+/** What the config and the node make of it. */
+export function nginxHost(config: Pick<Config, 'nginx'>, { ingress }: Pick<World, 'ingress'>): NginxHost {
+  return { ipv6: ingress.ipv6, size: nginxSize(config.nginx, ingress.machine) };
+}
+
 /** The config for these entries. Throws TypeError on a value that has no place in it, and on upstreams that are not a list. */
 export const renderNginxConf = keepingNewest(render);
 
-function render(ingress: readonly IngressConfig[], host: NginxHost = { ipv6: true }): NginxConf {
+function render(ingress: readonly IngressConfig[], host: NginxHost): NginxConf {
   const entries = ingress.map((entry) => renderEntry(entry, host));
-  const before = `${preamble}
+  const sockets = 1 + ingress.length * (host.ipv6 ? 2 : 1);
+  const before = `${preamble(host.size, sockets)}
 stream {
     tcp_nodelay on;
 ${entries.map((text) => `\n${text}`).join('')}
@@ -82,7 +97,7 @@ function renderEntry(entry: IngressConfig, host: NginxHost): string {
   const name = matching(entry.name, /^[a-z][a-z0-9-]{0,31}$/, 'name');
   const port = portNumber(entry.listen);
   const isUdp = isUdpEntry(entry);
-  const options = isUdp ? ' udp reuseport' : ' so_keepalive=5m:30s:4';
+  const options = isUdp ? ' udp reuseport' : ` reuseport backlog=${backlog} so_keepalive=5m:30s:4`;
   const listens = [`listen ${port}${options};`];
   if (host.ipv6) listens.push(`listen [::]:${port}${options} ipv6only=on;`);
   const lines = [

@@ -9,7 +9,7 @@ import { type Attempt, mayTry } from '../attempts.ts';
 import { budgetPolicy, fullBudget, nextAllowedMs } from '../budget.ts';
 import type { Finding } from '../conditions.ts';
 import { cleared, type Memory, takeOverRefused, without } from '../memory.ts';
-import { renderNginxConf } from '../render/nginx-conf.ts';
+import { nginxHost, renderNginxConf } from '../render/nginx-conf.ts';
 import { ingressUnit } from '../world.ts';
 import { isFalse, isTrue, isUnknown, type StageInput, type StageResult, takenAway } from './stage.ts';
 
@@ -64,7 +64,7 @@ export function ingressStage(seen: StageInput): Result {
     const message = 'nginx or its stream module is missing: apt install nginx-light libnginx-mod-stream';
     return answer(isFalse('NginxMissing', message), now.monoMs + 10_000);
   }
-  const wanted = renderNginxConf(config.ingress, { ipv6: world.ingress.ipv6 });
+  const wanted = renderNginxConf(config.ingress, nginxHost(config, world));
   const isInstalled = world.ingress.config.kind === 'present' && world.ingress.config.text === wanted.text;
   const replace: Action = { do: 'ingress.replace', text: wanted.text, generation: wanted.generation };
   if (!isInstalled) {

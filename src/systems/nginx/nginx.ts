@@ -10,6 +10,7 @@ import { codeOf, messageOf, SystemError } from '../error.ts';
 import { readFileText, syncFolder, writeFileAtomic } from '../files/atomic.ts';
 import type { Systemd } from '../systemd/types.ts';
 import { readGeneration } from './generation.ts';
+import { readMachine } from './machine.ts';
 import type { Nginx } from './types.ts';
 
 /** Where everything is; the defaults are Debian's and the package's. */
@@ -99,6 +100,9 @@ export function createNginx(options: NginxOptions): Nginx {
     }
   }
 
+  // It stays what it is as long as the machine runs, and with it the number of workers.
+  const machine = readMachine();
+
   return {
     async read() {
       const [binary, module, ipv6, config, kept, servingGeneration] = await Promise.all([
@@ -112,7 +116,7 @@ export function createNginx(options: NginxOptions): Nginx {
       const keptGeneration = kept.kind === 'present' ? generationIn(kept.text) : undefined;
       const program = binary === undefined || module === undefined ? undefined : `${binary} ${module}`;
       const installed = program !== undefined;
-      return { installed, program, ipv6, config, keptGeneration, servingGeneration };
+      return { installed, program, ipv6, machine, config, keptGeneration, servingGeneration };
     },
     async replace(text) {
       const inPlace = await readFileText(configPath, maxConfigBytes);

@@ -1,6 +1,15 @@
 /** The ingress' nginx: its config on disk, and which config its workers really serve. */
 import type { FileReading } from '../files/types.ts';
 
+/** What nginx is sized by. */
+export interface Machine {
+  /** Cores that a process may use. */
+  readonly cores: number;
+  readonly memoryBytes: number;
+  /** What a process of the ingress' unit may have open. */
+  readonly openFiles: number;
+}
+
 /** What is installed and what is served. */
 export interface IngressReading {
   /** Whether nginx and its stream module are installed. */
@@ -9,6 +18,7 @@ export interface IngressReading {
   readonly program: string | undefined;
   /** Whether the kernel has IPv6 at all; without it nginx cannot make such a socket and would not start. */
   readonly ipv6: boolean;
+  readonly machine: Machine;
   /** The config in place. */
   readonly config: FileReading;
   /** The generation of the config that was kept because it was served, undefined where none is. */

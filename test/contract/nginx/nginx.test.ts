@@ -1,5 +1,7 @@
 /** The ingress' files and generation socket; the check unit is played by the test. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,6 +9,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { SystemError } from '../../../src/systems/error.ts';
 import { readGeneration } from '../../../src/systems/nginx/generation.ts';
+import { readMachine } from '../../../src/systems/nginx/machine.ts';
 import { createNginx, nginxWords } from '../../../src/systems/nginx/nginx.ts';
 
 const bounded = { timeout: 10_000 };
@@ -110,6 +113,33 @@ describe('replacing the ingress config', () => {
     assert.equal((await reader.read()).installed, false);
     await writeFile(at('stream.so'), '');
     assert.equal((await reader.read()).installed, true);
+  });
+});
+
+describe('the machine that nginx is sized by', () => {
+  test('is this one', () => {
+    const { cores, memoryBytes, openFiles } = readMachine();
+    assert.equal(cores, Number(execFileSync('nproc', { encoding: 'utf8', env: {} })));
+    const total = /^MemTotal: +(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];
+    assert.equal(memoryBytes, Number(total) * 1024);
+    const hard = execFileSync('/bin/sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }).trim();
+    assert.equal(openFiles, Math.min(524_288, hard === 'unlimited' ? 524_288 : Number(hard)));
+  });
+
+  test('has no more open files than the unit asks for, nor than its own hard limit', async () => {
+    const limits = (hard: string) =>
+      `Limit                     Soft Limit           Hard Limit           Units     \nMax open files            1024                 ${hard.padEnd(20)} files     \n`;
+    for (const [text, expected] of [
+      [limits('20000'), 20_000],
+      [limits('1048576'), 524_288],
+      [limits('unlimited'), 524_288],
+      ['', 524_288],
+    ] as const) {
+      await writeFile(at('limits'), text);
+      assert.equal(readMachine(at('limits')).openFiles, expected);
+    }
+    const unit = new URL('../../../packaging/systemd/mooring-ingress.service', import.meta.url);
+    assert.match(readFileSync(unit, 'utf8'), /^LimitNOFILE=524288$/m);
   });
 });
 

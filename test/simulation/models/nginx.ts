@@ -3,6 +3,7 @@ import { SystemError } from '../../../src/systems/error.ts';
 import type { FileReading } from '../../../src/systems/files/types.ts';
 import type { IngressReading, Nginx } from '../../../src/systems/nginx/types.ts';
 import type { Random } from '../../support/random.ts';
+import { aMachine } from '../../support/world.ts';
 import type { VirtualClock } from '../clock.ts';
 import type { DiskModel } from './files.ts';
 import { UnitModel, type UnitSettings } from './units.ts';
@@ -61,6 +62,7 @@ export class NginxModel implements Nginx {
       installed: true,
       program: this.program,
       ipv6: true,
+      machine: aMachine,
       config: this.config,
       keptGeneration: this.kept === undefined ? undefined : generationOf(this.kept),
       servingGeneration: this.served,

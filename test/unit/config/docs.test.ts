@@ -85,6 +85,9 @@ describe('docs/config.md', () => {
       [told('## `k3s`', 'controllerSilence'), config.k3s.probe.controllerSilence],
       ['150s', 150_000],
     );
+    for (const key of ['workers', 'connections'] as const)
+      assert.equal(told('## `nginx`', key), config.nginx[key]);
+    assert.deepEqual([told('## `nginx`', 'shutdown'), config.nginx.shutdown], ['10m', 600_000]);
     assert.equal(told('## `node`', 'externalIp'), config.node.externalIp);
     assert.deepEqual([told('## `node`', 'patience'), config.node.patience], ['20s', 20_000]);
     assert.equal(told('## `node`', 'cloud'), config.node.cloud);

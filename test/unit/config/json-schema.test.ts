@@ -35,6 +35,7 @@ describe('the JSON Schema', () => {
       ['k3s.probe.', ['k3s', 'probe']],
       ['k3s.podNetwork.', ['k3s', 'podNetwork']],
       ['ingress[].', ['ingress', 0]],
+      ['nginx.', ['nginx']],
       ['node.', ['node']],
       ['node.tags.', ['node', 'tags']],
       ['health.', ['health']],

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { renderNginxConf } from '#src/agent/render/nginx-conf.ts';
 import type { IngressConfig } from '#src/config/schema.ts';
+import { aHost } from '../../support/world.ts';
 import { assertGolden } from '../golden-file.ts';
 
 function entry(change: Partial<IngressConfig> = {}): IngressConfig {
@@ -32,11 +33,11 @@ const three = [
 
 describe("nginx' config", () => {
   test('for TCP, TLS with PROXY protocol and QUIC', () => {
-    assertGolden('nginx/three.conf', renderNginxConf(three).text);
+    assertGolden('nginx/three.conf', renderNginxConf(three, aHost).text);
   });
 
   test('on a host without IPv6 opens no IPv6 socket', () => {
-    const { text } = renderNginxConf(three, { ipv6: false });
+    const { text } = renderNginxConf(three, { ...aHost, ipv6: false });
     assert.doesNotMatch(text, /listen \[/);
     assertGolden('nginx/three-without-ipv6.conf', text);
   });
@@ -58,15 +59,18 @@ describe("nginx' config", () => {
     });
     const upstreams = ['10.45.0.8:30484', '10.45.0.9:30484'];
     const byClient = entry({ ...full, name: 'client', listen: 81, upstreams, balance: 'client', allow: [] });
-    assertGolden('nginx/full.conf', renderNginxConf([full, byClient]).text);
+    assertGolden('nginx/full.conf', renderNginxConf([full, byClient], aHost).text);
   });
 
   test('without any entry serves its generation alone', () => {
-    assertGolden('nginx/empty.conf', renderNginxConf([]).text);
+    assertGolden('nginx/empty.conf', renderNginxConf([], aHost).text);
   });
 
   test('is the same text for the same input', () => {
-    assert.deepEqual(renderNginxConf(three), renderNginxConf(structuredClone(three)));
+    assert.deepEqual(
+      renderNginxConf(three, aHost),
+      renderNginxConf(structuredClone(three), structuredClone(aHost)),
+    );
   });
 
   test('carries its generation, and every change makes another', () => {
@@ -77,7 +81,7 @@ describe("nginx' config", () => {
       [entry({ upstreams: ['127.0.0.1:31694'] })],
       [entry({ proxyProtocol: 'v1' })],
       [],
-    ].map((entries) => renderNginxConf(entries));
+    ].map((entries) => renderNginxConf(entries, aHost));
     for (const { text, generation } of variants) {
       assert.match(generation, /^[0-9a-f]{16}$/);
       assert.equal(text.split(`return ${generation};`).length, 2);
@@ -112,7 +116,7 @@ describe('nothing breaks out of its place', () => {
     { toString: () => 'a' },
   ];
   // The types promise better; this is about what happens when they are wrong.
-  const render = (change: object) => renderNginxConf([Object.assign(entry(), change)]);
+  const render = (change: object) => renderNginxConf([Object.assign(entry(), change)], aHost);
 
   for (const value of hostile) {
     test(`${JSON.stringify(value)?.slice(0, 40)} is no name, port, upstream or proxyProtocol`, () => {
