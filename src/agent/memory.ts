@@ -3,6 +3,7 @@
  * boot, as everything that it tells of does. Plain data; each change is a pure function. It never holds a secret.
  */
 import type { CloudFacts } from '../systems/cloud/types.ts';
+import type { Listen } from '../systems/doors/types.ts';
 import type { Action, Outcome, RestartReason } from './actions.ts';
 import { actionKey } from './actions.ts';
 import { type Attempt, attemptBegun } from './attempts.ts';
@@ -141,6 +142,8 @@ export interface Memory {
   readonly unroutedAsked: readonly string[];
   /** Which nginx runs, and which one is installed. */
   readonly ingressProgram: RememberedProgram | undefined;
+  /** Where the nginx that served the wanted config last listened. */
+  readonly ingressListens: readonly Listen[] | undefined;
   /** Monotonic ms since which a running nginx does not tell what it serves. */
   readonly ingressSilentSinceMs: number | undefined;
   /** The name under which k3s was first started since the boot, where the config leaves it to the host name. */
@@ -172,6 +175,7 @@ export function emptyMemory(nowMs: number): Memory {
     podNetwork: { devices: [], routed: [], badSinceMs: undefined, wasAsked: false },
     unroutedSinceMs: {},
     unroutedAsked: [],
+    ingressListens: undefined,
     ingressSilentSinceMs: undefined,
     nodeName: undefined,
     cloudFacts: undefined,
@@ -238,8 +242,7 @@ function withRefused(memory: Memory, generation: string): Memory {
   const key = `ingress.replace:${generation}`;
   const attempt = memory.attempts[key];
   if (attempt === undefined) return memory;
-  const error =
-    'nginx could not take over the new config; see journalctl -u mooring-ingress.service (a port in use?)';
+  const error = 'nginx could not take over the new config; see journalctl -u mooring-ingress.service';
   const others = without(memory.attempts, actionKey({ do: 'unit.reload', unit: ingressUnit }));
   return { ...memory, attempts: { ...others, [key]: { ...attempt, error, code: takeOverRefused } } };
 }

@@ -1,5 +1,6 @@
 /** plan(): from config, world, memory and now to actions, conditions and the next wake-up. Pure, like all below it. */
 import type { ClusterAim } from '../systems/cluster/types.ts';
+import type { DoorsAim } from '../systems/doors/types.ts';
 import type { ProbeAim } from '../systems/home/types.ts';
 import type { Action, StageName } from './actions.ts';
 import { type Allowance, allowances } from './budget.ts';
@@ -8,7 +9,7 @@ import type { Memory } from './memory.ts';
 import { cloudFinding, lastingReading } from './stages/cloud.ts';
 import { contained } from './stages/contained.ts';
 import { dnsStage } from './stages/dns.ts';
-import { ingressStage } from './stages/ingress.ts';
+import { ingressStage, nothingToLookAt } from './stages/ingress.ts';
 import { k3sStage } from './stages/k3s.ts';
 import { k3sNetwork, nodeIp } from './stages/k3s-wanted.ts';
 import { type LinkState, linkStage } from './stages/link.ts';
@@ -42,6 +43,8 @@ export interface Plan {
   readonly probe: ProbeAim;
   /** What is to be asked of the cluster's API. */
   readonly cluster: ClusterAim;
+  /** What is to be looked at of the ingress' ports. */
+  readonly doors: DoorsAim;
 }
 
 /** `random` in [0, 1) spreads the calm wake-ups of many nodes. */
@@ -79,7 +82,7 @@ export function plan(seen: StageInput, random: number): Plan {
     'ingress',
     k3s.memory,
     input,
-    (found) => ({ findings: { IngressRunning: found } }),
+    (found) => ({ findings: { IngressRunning: found }, doors: nothingToLookAt }),
     () => ingressStage({ ...input, memory: k3s.memory }),
   );
   const findings: Findings = {
@@ -122,6 +125,7 @@ export function plan(seen: StageInput, random: number): Plan {
     allowances: allowances(ingress.memory.budgets, input.config, input.now),
     probe: server.probe,
     cluster: podNetwork.cluster,
+    doors: ingress.doors,
   };
 }
 

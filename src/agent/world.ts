@@ -2,6 +2,7 @@
 import type { CloudReading } from '../systems/cloud/types.ts';
 import type { ClusterReading } from '../systems/cluster/types.ts';
 import type { ControllerReading } from '../systems/controller/types.ts';
+import type { DoorsReading } from '../systems/doors/types.ts';
 import type { ExposedFile } from '../systems/files/types.ts';
 import type { HomeReading } from '../systems/home/types.ts';
 import type { InstallReading, K3sReading } from '../systems/k3s/types.ts';
@@ -30,6 +31,7 @@ export interface World {
   /** Of the files that hold secrets. */
   readonly exposed: readonly ExposedFile[];
   readonly ingress: IngressReading;
+  readonly doors: DoorsReading;
   readonly cloud: CloudReading;
   readonly home: HomeReading;
   readonly controller: ControllerReading;

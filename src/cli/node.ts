@@ -10,6 +10,7 @@ import { type ConfigState, ingressUnit, k3sUnit, type World, watchedUnits } from
 import type { Config } from '../config/schema.ts';
 import { secretFiles, secretPath } from '../config/secrets.ts';
 import { createBus } from '../systems/dbus/bus.ts';
+import { createDoors } from '../systems/doors/doors.ts';
 import { messageOf, SystemError } from '../systems/error.ts';
 import { exposedFiles } from '../systems/files/secret.ts';
 import type { Log } from '../systems/log.ts';
@@ -54,7 +55,7 @@ export interface Node {
   /** Watches for changes from now on; to be awaited before the first observation that counts. */
   watch(): Promise<void>;
   /** Tells the watches over home and the cluster what the brain wants to know. */
-  aim(aims: Pick<Plan, 'probe' | 'cluster'>): void;
+  aim(aims: Pick<Plan, 'probe' | 'cluster' | 'doors'>): void;
   revertDns(ifindex: number): Promise<void>;
   readonly busConnections: () => number;
   close(): Promise<void>;
@@ -69,6 +70,7 @@ export function openNode(options: NodeOptions): Node {
   const resolved = createResolved({ bus, wake });
   const systemd = createSystemd({ bus, wake, units: driven });
   const nginx = createNginx({ systemd, checkUnit, renewUnit });
+  const doors = createDoors();
   const zerotier = createZeroTier({
     tokenFile: options.zerotierTokenFile ?? credential(zerotierTokenCredential),
   });
@@ -84,6 +86,7 @@ export function openNode(options: NodeOptions): Node {
 
   async function observe(memory: Memory, configState: ConfigState): Promise<World> {
     const { k3s, install, cloud, home, controller, cluster } = systems;
+    const ports = doors.read();
     const others = Promise.all([systemd.read(watchedUnits), k3s.read(), nginx.read(), install.read()]);
     const secrets = exposedFiles(secretFiles(config));
     const [zerotierReading, links] = await Promise.all([zerotier.read(), netlink.read()]);
@@ -106,6 +109,7 @@ export function openNode(options: NodeOptions): Node {
       install: installReading,
       exposed: await secrets,
       ingress,
+      doors: await ports,
       cloud: cloud.read(),
       home: home.read(),
       controller: controller.read(),
@@ -142,6 +146,7 @@ export function openNode(options: NodeOptions): Node {
     aim(aims) {
       systems.home.aim(aims.probe);
       systems.cluster.aim(aims.cluster);
+      doors.aim(aims.doors);
     },
     revertDns: (ifindex) => resolved.revert(ifindex),
     busConnections: () => bus.connections,

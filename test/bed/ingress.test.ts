@@ -151,6 +151,7 @@ describe('the doors of a node', () => {
         'systemd-run',
         '--unit=squatter',
         '--service-type=exec',
+        '--uid=games',
         'python3',
         '-c',
         listener,
@@ -162,8 +163,11 @@ describe('the doors of a node', () => {
       );
       await editConfig(bed, addDoor('taken', 8082));
       await reload(bed);
-      const message = await waitForReason(bed, 'IngressRunning', 'ReloadRefused', 30_000);
+      const message = await waitForReason(bed, 'IngressRunning', 'PortTaken', 30_000);
+      assert.match(message, /^8082\/tcp is taken by another program \(socket 0\.0\.0\.0:8082 of games\)/);
       assert.match(message, /former config/);
+      const advice = /ss -ltnp 'sport = :8082'/.exec(message)?.[0] ?? '';
+      assert.match(await bed.node.run(advice), /users:\(\("python3"/, 'the advice leads to the program');
       await bed.waitForCondition('ConfigAccepted', 'true', 5_000);
       await bed.waitForCondition('Ready', 'false', 5_000);
       assert.match(await bed.node.journal({ unit: ingressUnit }), /bind\(\) to 0\.0\.0\.0:8082 failed/);
@@ -183,7 +187,7 @@ describe('the doors of a node', () => {
         async () => (await bed.client.http(80).catch(() => undefined))?.body.includes('traefik'),
         { timeoutMs: 20_000 },
       );
-      await waitForReason(bed, 'IngressRunning', 'ReloadRefused', 10_000);
+      await waitForReason(bed, 'IngressRunning', 'PortTaken', 10_000);
 
       knocking = bed.client.knock(exampleDoors);
       await bed.node.run(['systemctl', 'stop', 'squatter.service']);

@@ -166,6 +166,7 @@ export class Daemon {
         judge.published(result);
         node.home.aim(result.probe);
         node.cluster.aim(result.cluster);
+        node.doors.aim(result.doors);
       },
       sleepUntil: (monoMs, signal) =>
         new Promise((resolve) => {
@@ -195,6 +196,7 @@ export class Daemon {
       install: await node.install.read(),
       exposed: [],
       ingress: await node.nginx.read(),
+      doors: await node.doors.read(),
       cloud: { kind: 'none' },
       home: node.home.read(),
       controller: node.controller.read(),

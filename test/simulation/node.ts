@@ -8,6 +8,7 @@ import { Judge } from './judge.ts';
 import { BusModel } from './models/bus.ts';
 import { ClusterModel } from './models/cluster.ts';
 import { ControllerModel } from './models/controller.ts';
+import { DoorsModel } from './models/doors.ts';
 import { DiskModel, K3sFilesModel } from './models/files.ts';
 import { FlannelModel } from './models/flannel.ts';
 import { HomeModel } from './models/home.ts';
@@ -34,6 +35,7 @@ export class SimNode {
   readonly install: K3sInstallModel;
   readonly k3s: K3sAgentModel;
   readonly nginx: NginxModel;
+  readonly doors: DoorsModel;
   readonly systemd: SystemdModel;
   readonly home: HomeModel;
   readonly cluster: ClusterModel;
@@ -69,6 +71,7 @@ export class SimNode {
       begun: (binding) => this.judge.k3sBegun(binding),
     });
     this.nginx = new NginxModel(clock, random, disk, toldByBus('unit'));
+    this.doors = new DoorsModel(this.nginx);
     this.systemd = new SystemdModel(bus, {
       [k3sUnit]: this.k3s.unit,
       [ingressUnit]: this.nginx.unit,

@@ -7,19 +7,19 @@ import { isUnknown, type StageInput, type StageResult } from './stage.ts';
 /** How long a stage with a fault is left alone. */
 const faultPauseMs = 10_000;
 
-/** Runs a stage; `findings` makes its findings of one that tells the fault. */
-export function contained<F>(
+/** Runs a stage; `otherwise` makes what it tells of one finding, which names the fault. */
+export function contained<Told extends object>(
   name: StageName,
   memory: Memory,
   { now }: StageInput,
-  findings: (found: Finding) => { findings: F },
-  run: () => StageResult & { readonly findings: F },
-): StageResult & { readonly findings: F } {
+  otherwise: (found: Finding) => Told,
+  run: () => StageResult & Told,
+): StageResult & Told {
   try {
     return run();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const found = isUnknown('Fault', `a fault in mooring's stage ${name}, please report it: ${why}`);
-    return { actions: [], memory, wakeAtMs: now.monoMs + faultPauseMs, ...findings(found) };
+    return { actions: [], memory, wakeAtMs: now.monoMs + faultPauseMs, ...otherwise(found) };
   }
 }

@@ -3,17 +3,27 @@
  * its generation; "reload returned 0" proves nothing, since a reload that could not bind a port keeps the old config.
  * What was served last is kept: a config that cannot be taken over does not stay on disk, or nginx' next start would fail on it.
  */
+import type { DoorsAim, Listen } from '../../systems/doors/types.ts';
 import type { UnitReading } from '../../systems/systemd/types.ts';
 import { type Action, actionKey } from '../actions.ts';
 import { type Attempt, mayTry } from '../attempts.ts';
 import { budgetPolicy, fullBudget, nextAllowedMs } from '../budget.ts';
 import type { Finding } from '../conditions.ts';
 import { cleared, type Memory, takeOverRefused, without } from '../memory.ts';
-import { nginxHost, renderNginxConf } from '../render/nginx-conf.ts';
+import { type NginxConf, nginxHost, renderNginxConf } from '../render/nginx-conf.ts';
+import { listensOf } from '../render/nginx-listens.ts';
 import { ingressUnit } from '../world.ts';
+import { servedListens, takenPorts } from './ingress-ports.ts';
 import { isFalse, isTrue, isUnknown, type StageInput, type StageResult, takenAway } from './stage.ts';
 
-type Result = StageResult & { readonly findings: { readonly IngressRunning: Finding } };
+type Result = StageResult & {
+  readonly findings: { readonly IngressRunning: Finding };
+  /** What is to be known of the ports. */
+  readonly doors: DoorsAim;
+};
+
+/** Of a node whose ports nobody needs to look at. */
+export const nothingToLookAt: DoorsAim = { holdersOf: [] };
 
 /** How long the new workers may take to answer before a reload counts as refused, and before another one is asked for. */
 const reloadPatienceMs = 5_000;
@@ -22,6 +32,7 @@ export function ingressStage(seen: StageInput): Result {
   const { world, config, now } = seen;
   const memory = noteProgram(seen.memory, world.ingress.program, now.monoMs);
   const input = { ...seen, memory };
+  let wantedListens: readonly Listen[] = [];
   const answer = (
     finding: Finding,
     wakeAtMs?: number,
@@ -32,6 +43,7 @@ export function ingressStage(seen: StageInput): Result {
     memory: next,
     wakeAtMs,
     findings: { IngressRunning: finding },
+    doors: finding.status === 'true' ? nothingToLookAt : { holdersOf: wantedListens },
   });
   const attemptOf = (action: Action) => memory.attempts[actionKey(action)];
   const due = (action: Action): readonly Action[] => (mayTry(attemptOf(action), now.monoMs) ? [action] : []);
@@ -65,32 +77,34 @@ export function ingressStage(seen: StageInput): Result {
     return answer(isFalse('NginxMissing', message), now.monoMs + 10_000);
   }
   const wanted = renderNginxConf(config.ingress, nginxHost(config, world));
+  wantedListens = listensOf(wanted.text);
   const isInstalled = world.ingress.config.kind === 'present' && world.ingress.config.text === wanted.text;
   const replace: Action = { do: 'ingress.replace', text: wanted.text, generation: wanted.generation };
   if (!isInstalled) {
     const still = unit.activeState === 'active' ? '; the former config stays in force' : '';
-    const finding = notInPlace(attemptOf(replace), still);
+    const served = unit.activeState === 'active' ? servedListens(input) : [];
+    const taken = takenPorts(wantedListens, served, world.doors);
+    const finding = notInPlace(attemptOf(replace), taken, still);
     // Whatever is in place has to run until the new one does.
     const start = unit.activeState === 'active' ? [] : startActions(input, unit);
     const actions = [...start, ...due(replace)];
     return answer(finding, now.monoMs + 2_000, actions, forgetOtherCandidates(memory, replace));
   }
-  return serving(input, unit, wanted.generation, answer, due);
+  return serving(input, unit, wanted, answer, due);
 }
 
-function notInPlace(attempt: Attempt | undefined, still: string): Finding {
+function notInPlace(attempt: Attempt | undefined, taken: string | undefined, still: string): Finding {
   if (attempt?.error === undefined) return isFalse('TestingConfig', 'a new ingress config is being tested');
   const message = `${attempt.error}${still}`;
-  return attempt.code === takeOverRefused
-    ? isFalse('ReloadRefused', message)
-    : isFalse('ConfigRefused', message);
+  if (attempt.code !== takeOverRefused) return isFalse('ConfigRefused', message);
+  return taken === undefined ? isFalse('ReloadRefused', message) : isFalse('PortTaken', `${taken}${still}`);
 }
 
 /** The config is in place; is it served? */
 function serving(
   input: StageInput,
   unit: UnitReading,
-  generation: string,
+  { generation, text }: NginxConf,
   answer: (finding: Finding, wakeAtMs?: number, actions?: readonly Action[], next?: Memory) => Result,
   due: (action: Action) => readonly Action[],
 ): Result {
@@ -106,6 +120,7 @@ function serving(
     case 'reloading': {
       const silentSinceMs = world.ingress.servingGeneration === undefined ? silentSince(input) : undefined;
       const known: Memory = { ...memory, ingressSilentSinceMs: silentSinceMs };
+      const served = servedListens(input);
       if (silentSinceMs !== undefined && now.monoMs - silentSinceMs < reloadPatienceMs) {
         const finding = isUnknown('Silent', 'nginx runs and has not told yet which config it serves');
         return answer(finding, now.monoMs + 250, [], known);
@@ -119,7 +134,7 @@ function serving(
         const isKept = world.ingress.keptGeneration === generation;
         const done = [actionKey(start), actionKey(reload), replace, 'ingress.restore'];
         const next = cleared(known, isKept ? [...done, actionKey(keep)] : done);
-        const renewal = renewalOf(next, unit, now.monoMs);
+        const renewal = renewalOf({ ...next, ingressListens: served }, unit, now.monoMs);
         const finding = isTrue('Serving', `nginx serves ${ports}${renewal.words}`);
         const actions = isKept ? renewal.actions : due(keep);
         return answer(finding, renewal.wakeAtMs, actions, renewal.memory);
@@ -130,10 +145,7 @@ function serving(
       const isFirst = attempt === undefined || (attempt.count === 1 && isUnderWay);
       const finding = isFirst
         ? isFalse('Reloading', 'nginx is taking over the new config')
-        : isFalse(
-            'ReloadRefused',
-            `nginx keeps serving its former config; see journalctl -u ${ingressUnit} (a port in use?)`,
-          );
+        : refusedReload(takenPorts(listensOf(text), served, world.doors));
       const isHopeless = attempt !== undefined && !isUnderWay;
       const actions = isUnderWay ? [] : isHopeless ? fallBack(input, generation, due(reload)) : due(reload);
       return answer(finding, now.monoMs + (isFirst ? 250 : 2_000), actions, known);
@@ -143,17 +155,37 @@ function serving(
       const state = unit.activeState === 'failed' ? 'failed' : 'not running';
       const isAllowed = startAllowed(input);
       const when = isAllowed ? '' : '; the restart budget is used up, it is tried again later';
-      const finding = isFalse(
-        'NotRunning',
-        `nginx is ${state} (${unit.result}); see journalctl -u ${ingressUnit}${when}`,
-      );
+      const taken = takenPorts(listensOf(text), [], world.doors);
+      const finding =
+        taken === undefined
+          ? isFalse(
+              'NotRunning',
+              `nginx is ${state} (${unit.result}); see journalctl -u ${ingressUnit}${when}`,
+            )
+          : isFalse('PortTaken', `${taken}; nginx does not run${when}`);
       // One start that came to nothing is enough to know that this config does not work now.
       const before = memory.attempts[actionKey(start)] === undefined ? [] : fallBack(input, generation, []);
       return answer(finding, now.monoMs + 1_000, [...before, ...startActions(input, unit)]);
     }
-    default:
-      return answer(isFalse('Starting', `${ingressUnit} is ${unit.activeState}`), now.monoMs + 500);
+    default: {
+      // Between two of systemd's tries there is no nginx, whose sockets could be taken for somebody else's.
+      const taken =
+        unit.subState === 'auto-restart' ? takenPorts(listensOf(text), [], world.doors) : undefined;
+      const finding =
+        taken === undefined
+          ? isFalse('Starting', `${ingressUnit} is ${unit.activeState}`)
+          : isFalse('PortTaken', `${taken}; nginx does not run`);
+      return answer(finding, now.monoMs + 500);
+    }
   }
+}
+
+const formerConfig = 'nginx keeps serving its former config';
+
+function refusedReload(taken: string | undefined): Finding {
+  return taken === undefined
+    ? isFalse('ReloadRefused', `${formerConfig}; see journalctl -u ${ingressUnit}`)
+    : isFalse('PortTaken', `${taken}; ${formerConfig}`);
 }
 
 /** Puts the kept config back in place of one that nginx cannot take over; `otherwise` where none is kept. */

@@ -1,0 +1,30 @@
+/** The ports that the ingress listens at, as the kernel has them: whose sockets are there. */
+
+/** A port, and the address that it is listened at: `0.0.0.0` and `::` are all of their family. */
+export interface Listen {
+  readonly protocol: 'tcp' | 'udp';
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A socket that takes what comes to its port. */
+export interface Holder extends Listen {
+  /** The user that made it: a name, or a number that has none. */
+  readonly user: string;
+}
+
+export interface DoorsReading {
+  /** Who listens at the ports that were asked about, nginx among them; undefined while nobody asks, or nothing can be read. */
+  readonly holders: readonly Holder[] | undefined;
+}
+
+/** What the brain wants to know, after each pass. */
+export interface DoorsAim {
+  /** Whose sockets are at these; empty: nobody asks. */
+  readonly holdersOf: readonly Listen[];
+}
+
+export interface Doors {
+  read(): Promise<DoorsReading>;
+  aim(aim: DoorsAim): void;
+}
