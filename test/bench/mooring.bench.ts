@@ -1,10 +1,11 @@
 /**
  * `make bench`: what mooring costs and how fast it answers, on one booted and moored node, against the bare runtime
- * started in the same run. Prints a table, writes build/results/bench.json, and ends with 0 when everything could be
+ * started in the same run; and its nginx against rivals, which needs no node. Prints a table, writes build/results/bench.json, and ends with 0 when everything could be
  * measured: no figure is too slow to pass.
  *   MINUTES=5    how long mooring is left alone before its memory is read
  *   TRIALS=50    how often the device gets a new ifindex
- *   PARTS=…      only some of start,idle,tags,pass,dns,restart,boot
+ *   ROUNDS=7     how often each load comes to each rival at the door
+ *   PARTS=…      only some of start,idle,tags,pass,dns,restart,boot,ingress
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,12 +17,22 @@ import { measureCloudTags } from './cloud-tags.ts';
 import { measureDnsLatency } from './dns-latency.ts';
 import { ratioOf, renderTable, type Section } from './figures.ts';
 import { measureIdle } from './idle.ts';
+import { comparisonAsJson, renderComparison } from './ingress/compare.ts';
+import { measureIngress } from './ingress/ingress.ts';
 import { measurePasses } from './passes.ts';
 import { measureReadiness } from './readiness.ts';
 import { measureRestartLatency } from './restart-latency.ts';
 
 const resultsFile = join(import.meta.dirname, '../../build/results/bench.json');
 const tell = (line: string) => process.stdout.write(`${line}\n`);
+
+/** What is measured on a booted node, in this order. */
+const nodeParts = ['start', 'idle', 'tags', 'pass', 'dns', 'restart', 'boot'];
+
+interface OnNode {
+  readonly sections: readonly Section[];
+  readonly latenciesMs: readonly number[];
+}
 
 /** A positive number from the environment. Throws for anything else. */
 function setting(name: string, otherwise: number): number {
@@ -33,7 +44,23 @@ function setting(name: string, otherwise: number): number {
 async function main(): Promise<void> {
   const mooredMs = setting('MINUTES', 5) * 60_000;
   const trials = Math.round(setting('TRIALS', 50));
-  const parts = (process.env['PARTS'] ?? 'start,idle,tags,pass,dns,restart,boot').split(',');
+  const rounds = Math.round(setting('ROUNDS', 7));
+  const parts = (process.env['PARTS'] ?? [...nodeParts, 'ingress'].join(',')).split(',');
+  const onNode = nodeParts.some((part) => parts.includes(part))
+    ? await measureNode(parts, mooredMs, trials)
+    : { sections: [], latenciesMs: [] };
+  if (parts.includes('ingress')) tell('The ingress:');
+  const ingress = parts.includes('ingress') ? await measureIngress(rounds, tell) : [];
+  const tables = [renderTable(onNode.sections), renderComparison(ingress)].filter((table) => table !== '');
+  tell(`\n${tables.join('\n\n')}\n`);
+  await mkdir(join(resultsFile, '..'), { recursive: true });
+  const results = { ...asJson(onNode.sections, onNode.latenciesMs), ingress: comparisonAsJson(ingress) };
+  await writeFile(resultsFile, `${JSON.stringify(results, undefined, 2)}\n`);
+  tell(`Also in build/results/bench.json.`);
+}
+
+/** What is measured on a booted node. */
+async function measureNode(parts: readonly string[], mooredMs: number, trials: number): Promise<OnNode> {
   const bed = await Bed.start({ cloud: 'aws', tell });
   const sections: Section[] = [];
   let latenciesMs: readonly number[] = [];
@@ -85,10 +112,7 @@ async function main(): Promise<void> {
   } finally {
     await bed.stop();
   }
-  tell(`\n${renderTable(sections)}\n`);
-  await mkdir(join(resultsFile, '..'), { recursive: true });
-  await writeFile(resultsFile, `${JSON.stringify(asJson(sections, latenciesMs), undefined, 2)}\n`);
-  tell(`Also in build/results/bench.json.`);
+  return { sections, latenciesMs };
 }
 
 /** ZeroTier's device on the node, by the network's route. */
