@@ -3,10 +3,11 @@
  * the same upstream address behind it, and as many workers.
  */
 import { readFile } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { renderNginxConf } from '../../../src/agent/render/nginx-conf.ts';
+import { nginxSize } from '../../../src/agent/render/nginx-size.ts';
 import { parseConfig } from '../../../src/config/parse.ts';
+import { readMachine } from '../../../src/systems/nginx/machine.ts';
 
 /** In the order in which they are shown. `direct` is the upstream itself, its node no more than a router. */
 export const rivals = ['mooring', 'byHand', 'haproxy', 'direct'] as const;
@@ -45,7 +46,8 @@ export function mooringConf(upstream: string, variant = 0) {
   ].join('');
   const parsed = parseConfig([{ path: 'bench.yaml', text }]);
   if (!parsed.ok) throw new Error(`the bench's config is refused: ${JSON.stringify(parsed.problems)}`);
-  return renderNginxConf(parsed.config.ingress);
+  const { ingress, nginx } = parsed.config;
+  return renderNginxConf(ingress, { ipv6: true, size: nginxSize(nginx, readMachine()) });
 }
 
 /** mooring's nginx with the command line and the open-file limit of its unit, but in the foreground. */
@@ -135,10 +137,10 @@ export async function programOf(proxy: ProxyName, upstream: string, hardLimit: n
   }
 }
 
-/** How many workers an nginx.conf asks for, here. */
+/** How many workers an nginx.conf asks for. */
 export function workersOf(conf: string): number {
   const asked = /^worker_processes (\w+);$/m.exec(conf)?.[1];
-  const workers = asked === 'auto' ? availableParallelism() : Number(asked);
+  const workers = Number(asked);
   if (!(workers >= 1)) throw new Error(`worker_processes is ${asked}`);
   return workers;
 }
