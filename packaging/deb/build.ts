@@ -95,6 +95,7 @@ function stageFiles(): void {
     join(systemd, 'network/00-mooring-zt.network'),
     'usr/lib/systemd/network/00-mooring-zt.network',
   );
+  installFile(join(packaging, 'sysctl.conf'), 'usr/lib/sysctl.d/50-mooring.conf');
   mkdirSync(join(stage, 'usr/lib/systemd/system/zerotier-one.service.wants'), { recursive: true });
   symlinkSync(
     '../mooring-zerotier-preseed.service',

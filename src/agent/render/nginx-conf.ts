@@ -13,6 +13,7 @@
  *   worker would take most of them and be full alone. A reload and a renewal of the program take each socket over as long as the
  *   number of workers stays, so it is fixed here; where it changes, what waits in a closed socket's queue moves to another worker
  *   by net.ipv4.tcp_migrate_req. `nginx -t` does not set it, so that a test takes no connection away (tried: 1.22, src/core/ngx_connection.c).
+ * - `rcvbuf` of UDP: what QUIC's bursts need (packaging/sysctl.conf); the kernel gives less where it allows less.
  * - `backlog`: what the kernel allows by default (net.core.somaxconn), instead of nginx' 511.
  * - `worker_rlimit_nofile` is not written: the unit's LimitNOFILE= is the limit, and raising it is not for workers.
  * - `proxy_responses` is unset: a session ends by `proxy_timeout`, not by counting answers, which QUIC needs.
@@ -97,7 +98,7 @@ function renderEntry(entry: IngressConfig, host: NginxHost): string {
   const name = matching(entry.name, /^[a-z][a-z0-9-]{0,31}$/, 'name');
   const port = portNumber(entry.listen);
   const isUdp = isUdpEntry(entry);
-  const options = isUdp ? ' udp reuseport' : ` reuseport backlog=${backlog} so_keepalive=5m:30s:4`;
+  const options = isUdp ? ' udp reuseport rcvbuf=4m' : ` reuseport backlog=${backlog} so_keepalive=5m:30s:4`;
   const listens = [`listen ${port}${options};`];
   if (host.ipv6) listens.push(`listen [::]:${port}${options} ipv6only=on;`);
   const lines = [
