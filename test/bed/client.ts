@@ -49,17 +49,20 @@ export interface HttpRequest {
 export class Client {
   readonly #run: Run;
   readonly #netns: string;
+  readonly #host: string;
   #knockings = 0;
 
-  constructor(run: Run, netns: string) {
+  /** Somebody in a namespace who asks `host`, the node by default. */
+  constructor(run: Run, netns: string, host: string = underlay.node) {
     this.#run = run;
     this.#netns = netns;
+    this.#host = host;
   }
 
   /** One HTTP request to a port of the node. Throws BedError where no HTTP answer comes. */
   async http(port: number, request: HttpRequest = {}): Promise<HttpAnswer> {
     const timeoutMs = request.timeoutMs ?? 5000;
-    const url = `${request.tls === true ? 'https' : 'http'}://${underlay.node}:${port}${request.path ?? '/'}`;
+    const url = `${request.tls === true ? 'https' : 'http'}://${this.#host}:${port}${request.path ?? '/'}`;
     const host = request.host === undefined ? [] : ['-H', `Host: ${request.host}`];
     const output = await this.run(
       ['curl', '-sSk', '--max-time', String(timeoutMs / 1000), '-w', '\n%{http_code}', ...host, url],
@@ -72,7 +75,7 @@ export class Client {
   /** Sends one datagram to a UDP port of the node and returns the first answer. */
   async udpEcho(port: number, text: string, timeoutMs = 3000): Promise<string> {
     return this.run(
-      [process.execPath, udpProgram, underlay.node, String(port), text, String(timeoutMs)],
+      [process.execPath, udpProgram, this.#host, String(port), text, String(timeoutMs)],
       timeoutMs + 5000,
     );
   }
@@ -82,7 +85,7 @@ export class Client {
     this.#knockings += 1;
     const name = `knocking-${this.#knockings}`;
     const wanted = Object.entries(doors).map(([door, where]) => `${door}=${where}`);
-    const command = [process.execPath, knockProgram, underlay.node, ...wanted];
+    const command = [process.execPath, knockProgram, this.#host, ...wanted];
     const program = this.#run.start(name, command, { netns: this.#netns, part: name });
     const knocks = async () => readKnocks(await readFile(join(this.#run.dir, `${name}.log`), 'utf8'));
     return {
