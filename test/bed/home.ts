@@ -6,6 +6,7 @@
 import { copyFile, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeZeroTierRepository } from './apt-repository.ts';
+import { type HomeWeb, startHomeWeb } from './home-web.ts';
 import type { Network } from './network.ts';
 import { underlay } from './network.ts';
 import { BedError, run as runCommand, sha256, waitFor } from './process.ts';
@@ -170,6 +171,11 @@ export class Home {
       { part: 'home-commands' },
       { input: text },
     );
+  }
+
+  /** Starts web servers at home's ZeroTier address: HAProxy, and what is behind it. */
+  serveWeb(): Promise<HomeWeb> {
+    return startHomeWeb(this.#run, this.#netns, homeNetwork.home);
   }
 
   /** What home's programs printed, for a failure's report. */

@@ -14,8 +14,9 @@ export interface NginxCheck {
 export async function createNginxCheck(): Promise<NginxCheck> {
   const run = Run.open();
   const place = { part: 'nginx' };
+  let root: string;
   try {
-    const root = await unpackedRoot(run, nginxPackages);
+    root = await unpackedRoot(run, 'nginx', nginxPackages);
     await mkdir(join(root, 'run/mooring-ingress'), { recursive: true });
   } catch (error) {
     run.end();
@@ -23,10 +24,10 @@ export async function createNginxCheck(): Promise<NginxCheck> {
   }
   return {
     async check(config) {
-      await writeFile(join(run.dir, 'root/tmp/candidate.conf'), config);
+      await writeFile(join(root, 'tmp/candidate.conf'), config);
       const nginx = ['/usr/sbin/nginx', '-t', '-q', '-e', 'stderr', '-c', '/tmp/candidate.conf'];
       const { exitCode, stderr } = await run.tryRun(
-        ['unshare', '-n', 'chroot', join(run.dir, 'root'), ...nginx, '-g', 'pid /tmp/nginx.pid;'],
+        ['unshare', '-n', 'chroot', root, ...nginx, '-g', 'pid /tmp/nginx.pid;'],
         place,
         { timeoutMs: 30_000 },
       );

@@ -16,22 +16,23 @@ export const haproxyPackages = [
   'libopentracing1',
 ];
 
-/** Lays an overlay over the base in the run's folder and unpacks these packages there. Returns the root's folder. */
+/** Lays an overlay over the base in a folder of the run and unpacks these packages there. Returns the root's folder. */
 export async function unpackedRoot(
   run: Run,
+  name: string,
   packages: readonly string[],
   tell?: (line: string) => void,
 ): Promise<string> {
   const place = { part: 'unpack' };
   const base = await ensureBase(run, tell);
-  const at = (name: string) => join(run.dir, name);
-  for (const name of ['upper', 'work', 'root']) await mkdir(at(name));
+  const at = (layer: string) => join(run.dir, name, layer);
+  for (const layer of ['upper', 'work', 'root']) await mkdir(at(layer), { recursive: true });
   const layers = `lowerdir=${base.rootDir},upperdir=${at('upper')},workdir=${at('work')}`;
   await run.run(['mount', '-t', 'overlay', 'overlay', '-o', layers, at('root')], place);
   const debs = await readdir(base.aptDir);
-  for (const name of packages) {
-    const deb = debs.find((file) => file.startsWith(`${name}_`));
-    if (deb === undefined) throw new BedError(`the base offers no ${name}: ${debs.join(', ')}`);
+  for (const wanted of packages) {
+    const deb = debs.find((file) => file.startsWith(`${wanted}_`));
+    if (deb === undefined) throw new BedError(`the base offers no ${wanted}: ${debs.join(', ')}`);
     await run.run(['dpkg-deb', '-x', join(base.aptDir, deb), at('root')], place);
   }
   return at('root');

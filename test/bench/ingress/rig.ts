@@ -37,7 +37,7 @@ export class Rig {
   static async start(tell: (line: string) => void): Promise<Rig> {
     const run = Run.open();
     try {
-      const root = await unpackedRoot(run, [...nginxPackages, ...haproxyPackages], tell);
+      const root = await unpackedRoot(run, 'rivals', [...nginxPackages, ...haproxyPackages], tell);
       for (const folder of [runtimeDir, 'var/lib/mooring/nginx', 'etc/haproxy'])
         await mkdir(join(root, folder), { recursive: true });
       const limits = await readFile('/proc/self/limits', 'utf8');
