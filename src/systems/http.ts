@@ -22,7 +22,13 @@ export interface HttpQuestion {
   /** Sent with its Content-Length. A POST or PUT without one gets `Content-Length: 0`. */
   readonly body?: string;
   readonly deadlineMs: number;
+  /** Until the answer begins; `deadlineMs` where absent. */
+  readonly beginMs?: number;
   readonly maxBytes: number;
+  /** Takes the body of a 200 as it comes; the answer's text is empty then. What it throws ends the question. */
+  readonly onChunk?: (chunk: Buffer) => void;
+  /** Ends the question. */
+  readonly signal?: AbortSignal;
 }
 
 /** The answer, of whatever status. */
@@ -74,15 +80,17 @@ export function causeOf(error: unknown): string {
 }
 
 /** Reads the whole body, or throws once it is larger than `maxBytes`. */
-async function readLimited(body: AsyncIterable<Buffer>, maxBytes: number): Promise<string> {
-  const chunks: Buffer[] = [];
+async function readLimited(
+  body: AsyncIterable<Buffer>,
+  maxBytes: number,
+  onChunk: (chunk: Buffer) => void,
+): Promise<void> {
   let bytes = 0;
   for await (const chunk of body) {
     bytes += chunk.length;
     if (bytes > maxBytes) throw new SystemError('http-failed', `its answer is larger than ${maxBytes} bytes`);
-    chunks.push(chunk);
+    onChunk(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** A server that refuses our certificate ends the handshake, in TLS 1.3 after we believe that it is done. */
@@ -108,9 +116,12 @@ export function createHttpClient(tls: TlsOptions = {}): HttpClient {
       ending.abort();
       line.cut();
     };
-    const timer = setTimeout(end, question.deadlineMs);
+    let allowedMs = question.beginMs ?? question.deadlineMs;
+    let timer = setTimeout(end, allowedMs);
     underWay.add(end);
+    question.signal?.addEventListener('abort', end);
     try {
+      if (question.signal?.aborted === true) end();
       const { statusCode, headers, body } = await request.call(line.agent, {
         origin: url.origin,
         path: url.pathname + url.search,
@@ -119,18 +130,28 @@ export function createHttpClient(tls: TlsOptions = {}): HttpClient {
         body: question.body ?? null,
         signal: ending.signal,
       });
+      if (question.beginMs !== undefined) {
+        clearTimeout(timer);
+        allowedMs = question.deadlineMs;
+        timer = setTimeout(end, allowedMs);
+      }
       const plain = headers['content-encoding'] === 'gzip' ? unfolded(body) : body;
+      const chunks: Buffer[] = [];
+      const gather = (chunk: Buffer) => chunks.push(chunk);
+      await readLimited(plain, question.maxBytes, (statusCode === 200 && question.onChunk) || gather);
       const header = (name: string) => {
         const value = headers[name];
         return typeof value === 'string' ? value : undefined;
       };
-      return { status: statusCode, text: await readLimited(plain, question.maxBytes), header };
+      return { status: statusCode, text: Buffer.concat(chunks).toString('utf8'), header };
     } catch (error) {
-      const late = isClosed ? 'mooring closed the connection' : `no answer within ${question.deadlineMs} ms`;
+      const isLeft = isClosed || question.signal?.aborted === true;
+      const late = isLeft ? 'mooring closed the connection' : `no answer within ${allowedMs} ms`;
       const cause = ending.signal.aborted ? late : causeOf(error);
       throw new SystemError('http-failed', cause, { cause: error });
     } finally {
       clearTimeout(timer);
+      question.signal?.removeEventListener('abort', end);
       end();
       underWay.delete(end);
       await line.agent.destroy();

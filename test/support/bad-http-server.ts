@@ -111,6 +111,8 @@ export interface BadHttpServer {
   readonly seen: readonly SeenRequest[];
   /** From now on. */
   behave(behaviour: Behaviour): void;
+  /** Ends each answer that is under way, in order. */
+  endStreams(): void;
   close(): Promise<void>;
 }
 
@@ -121,6 +123,7 @@ export async function startBadHttpServer(
 ): Promise<BadHttpServer> {
   let behaviour = initial;
   const seen: SeenRequest[] = [];
+  const open = new Set<ServerResponse>();
   const listener = (message: IncomingMessage, response: ServerResponse) => {
     let body = '';
     message.setEncoding('utf8').on('data', (chunk) => {
@@ -135,6 +138,8 @@ export async function startBadHttpServer(
         body,
       };
       seen.push(request);
+      open.add(response);
+      response.on('close', () => open.delete(response));
       behaviour(request, response, message.socket);
     });
   };
@@ -146,6 +151,9 @@ export async function startBadHttpServer(
     seen,
     behave(next) {
       behaviour = next;
+    },
+    endStreams() {
+      for (const response of open) response.end();
     },
     close: () =>
       new Promise((resolve) => {

@@ -1,7 +1,7 @@
 /**
  * Questions to the Kubernetes API through the load balancer of k3s' agent, with credentials that k3s has left on the node.
  *
- * Always true here: nothing but GET; each question has a deadline and a size limit, and a connection of its own; the server is
+ * Always true here: nothing but GET; each question, a watch too, has a deadline, size limits and a connection of its own; the server is
  * checked against the CA of the kubeconfig; certificates are read anew for each question, so a renewal needs no notice.
  *
  * Since Kubernetes 1.32 a kubelet sees its own Node object alone (feature AuthorizeNodeWithSelectors). k3s' flannel then takes
@@ -9,7 +9,7 @@
  * tried in their order, and the one that was let in is tried first from then on.
  */
 import { messageOf, SystemError } from '../error.ts';
-import { createHttpClient, type HttpClient } from '../http.ts';
+import { createHttpClient, type HttpClient, type HttpQuestion } from '../http.ts';
 import { kubeletNodeName, readKubeconfig } from './kubeconfig.ts';
 
 export interface ClusterApiOptions {
@@ -19,6 +19,14 @@ export interface ClusterApiOptions {
   readonly deadlineMs: number;
 }
 
+/** How long a watch may be. */
+export interface WatchLimits {
+  readonly lastsMs: number;
+  readonly maxLineBytes: number;
+  readonly maxBytes: number;
+  readonly signal: AbortSignal;
+}
+
 /** Asks; `close` ends what is under way, which then fails. */
 export interface ClusterApi {
   /**
@@ -26,7 +34,12 @@ export interface ClusterApi {
    * `cluster-unauthorized` (401), `cluster-forbidden` (403), `cluster-not-found` (404), `cluster-gone` (410: what was to be
    * continued is too old), `cluster-busy` (429 and 5xx), `cluster-unexpected` (any other status), or `cluster-away`.
    */
-  get(path: string, maxBytes: number): Promise<string>;
+  get(path: string, maxBytes: number, signal?: AbortSignal): Promise<string>;
+  /**
+   * Hands over each line of the answer as it comes. Resolves when the server ends it, which it is to do within `lastsMs`; throws
+   * as `get`, what `onLine` throws, and `cluster-unexpected` for a line that is too long.
+   */
+  watch(path: string, limits: WatchLimits, onLine: (line: string) => void): Promise<void>;
   /** This node's name in the cluster, from the kubelet's certificate. Throws SystemError `cluster-no-credentials`. */
   nodeName(): Promise<string>;
   close(): Promise<void>;
@@ -50,15 +63,17 @@ export function createClusterApi({ kubeconfigs, deadlineMs }: ClusterApiOptions)
   let isClosed = false;
   const underWay = new Set<HttpClient>();
 
-  async function getWith(kubeconfig: string, path: string, maxBytes: number): Promise<string> {
+  async function askWith(kubeconfig: string, question: ApiQuestion): Promise<string> {
     const { server, identity } = await readKubeconfig(kubeconfig);
     if (isClosed) throw new SystemError('cluster-away', 'mooring has stopped asking');
     const http = createHttpClient(identity);
     underWay.add(http);
-    const headers = { accept: 'application/json', 'accept-encoding': 'gzip', 'user-agent': 'mooring' };
+    const { path, isWatch, ...rest } = question;
+    // A watch is read line by line as it comes, which a compressed one would not be.
+    const encoding = isWatch ? {} : { 'accept-encoding': 'gzip' };
+    const headers = { accept: 'application/json', 'user-agent': 'mooring', ...encoding };
     try {
-      const url = `${server}${path}`;
-      const { status, text } = await http.ask({ method: 'GET', url, headers, deadlineMs, maxBytes });
+      const { status, text } = await http.ask({ method: 'GET', url: `${server}${path}`, headers, ...rest });
       if (status === 200) return text;
       throw statusError(status, server);
     } catch (error) {
@@ -72,23 +87,43 @@ export function createClusterApi({ kubeconfigs, deadlineMs }: ClusterApiOptions)
     }
   }
 
-  return {
-    async get(path, maxBytes) {
-      const order = [letIn, ...kubeconfigs.filter((other) => other !== letIn)];
-      let refusal: unknown;
-      for (const kubeconfig of order) {
-        try {
-          const body = await getWith(kubeconfig, path, maxBytes);
-          letIn = kubeconfig;
-          return body;
-        } catch (error) {
-          const isForbidden = error instanceof SystemError && error.code === 'cluster-forbidden';
-          // A second identity that is not there says less than the refusal of the first.
-          if (!isForbidden) throw refusal ?? error;
-          refusal = error;
-        }
+  async function ask(question: ApiQuestion): Promise<string> {
+    const order = [letIn, ...kubeconfigs.filter((other) => other !== letIn)];
+    let refusal: unknown;
+    for (const kubeconfig of order) {
+      try {
+        const body = await askWith(kubeconfig, question);
+        letIn = kubeconfig;
+        return body;
+      } catch (error) {
+        const isForbidden = error instanceof SystemError && error.code === 'cluster-forbidden';
+        // A second identity that is not there says less than the refusal of the first.
+        if (!isForbidden) throw refusal ?? error;
+        refusal = error;
       }
-      throw refusal;
+    }
+    throw refusal;
+  }
+
+  return {
+    get: (path, maxBytes, signal) => ask({ path, isWatch: false, maxBytes, deadlineMs, ...given(signal) }),
+    async watch(path, { lastsMs, maxLineBytes, maxBytes, signal }, onLine) {
+      let broken: unknown;
+      const split = lineSplitter(maxLineBytes, onLine);
+      const onChunk = (chunk: Buffer) => {
+        try {
+          split(chunk);
+        } catch (error) {
+          broken = error;
+          throw error;
+        }
+      };
+      try {
+        const limits = { maxBytes, beginMs: deadlineMs, deadlineMs: lastsMs + deadlineMs };
+        await ask({ path, isWatch: true, ...limits, onChunk, signal });
+      } catch (error) {
+        throw broken ?? error;
+      }
     },
     async nodeName() {
       const { identity } = await readKubeconfig(kubeconfigs[0]);
@@ -105,6 +140,41 @@ export function createClusterApi({ kubeconfigs, deadlineMs }: ClusterApiOptions)
     },
   };
 }
+
+/** What is asked, and within which limits. */
+type ApiQuestion = Omit<HttpQuestion, 'method' | 'url' | 'headers' | 'body'> & {
+  readonly path: string;
+  readonly isWatch: boolean;
+};
+
+const given = (signal: AbortSignal | undefined) => (signal === undefined ? {} : { signal });
+
+/** Hands over whole lines of up to `maxBytes`; the rest that has no end is dropped. */
+function lineSplitter(maxBytes: number, onLine: (line: string) => void): (chunk: Buffer) => void {
+  let begun: Buffer[] = [];
+  let begunBytes = 0;
+  return (chunk) => {
+    let from = 0;
+    for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, from)) {
+      const line = Buffer.concat([...begun, chunk.subarray(from, end)]);
+      begun = [];
+      begunBytes = 0;
+      from = end + 1;
+      if (line.length > maxBytes) throw tooLong(maxBytes);
+      onLine(line.toString('utf8'));
+    }
+    begun.push(chunk.subarray(from));
+    if (begun.length > maxPieces) begun = [Buffer.concat(begun)];
+    begunBytes += chunk.length - from;
+    if (begunBytes > maxBytes) throw tooLong(maxBytes);
+  };
+}
+
+const newline = 0x0a;
+/** Who sends byte by byte does not have us keep a buffer for each. */
+const maxPieces = 1_000;
+const tooLong = (maxBytes: number) =>
+  new SystemError('cluster-unexpected', `the API sends a line of more than ${maxBytes} bytes`);
 
 function statusError(status: number, server: string): SystemError {
   const answers = `the API at ${server} answers with status ${status}`;

@@ -17,10 +17,10 @@ import type { Log } from '../log.ts';
 import type { Wake } from '../wake.ts';
 import type { ClusterApi } from './api.ts';
 import { getNode, listNodes } from './nodes.ts';
-import type { ClusterAim, ClusterProbe, ClusterReading } from './types.ts';
+import type { ClusterAim, ClusterProbe, ClusterReading, ClusterTrouble } from './types.ts';
 
 export interface ClusterWatchOptions {
-  readonly api: ClusterApi;
+  readonly api: Omit<ClusterApi, 'watch'>;
   /** Between two lists, before jitter. */
   readonly refreshMs: number;
   /** Monotonic ms. */
@@ -154,7 +154,8 @@ function realPause(ms: number, signal: AbortSignal): Promise<void> {
   return sleep(ms, undefined, { ref: false, signal }).catch(() => undefined);
 }
 
-function reasonOf(error: unknown): Extract<ClusterReading, { kind: 'unknown' }>['reason'] {
+/** What a failed question says of the API. */
+export function reasonOf(error: unknown): ClusterTrouble {
   switch (error instanceof SystemError ? error.code : undefined) {
     case 'cluster-no-credentials':
       return 'no-credentials';

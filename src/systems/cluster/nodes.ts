@@ -35,13 +35,13 @@ const maxNodes = 10_000;
  * All nodes, page by page. Throws what the API throws, and SystemError `cluster-unexpected` for an answer that is none or too
  * many nodes.
  */
-export async function listNodes(api: ClusterApi, atMs: number): Promise<readonly ClusterNode[]> {
+export async function listNodes(api: Pick<ClusterApi, 'get'>, atMs: number): Promise<readonly ClusterNode[]> {
   const nodes: ClusterNode[] = [];
   let next = '';
   do {
     const rest = next === '' ? '' : `&continue=${encodeURIComponent(next)}`;
     const text = await api.get(`/api/v1/nodes?limit=${pageSize}${rest}`, maxPageBytes);
-    const { metadata, items } = parse(page, text);
+    const { metadata, items } = parseAnswer(page, text);
     nodes.push(...items.map((item) => clusterNode(item, atMs)));
     next = metadata.continue ?? '';
     if (nodes.length > maxNodes)
@@ -53,26 +53,33 @@ export async function listNodes(api: ClusterApi, atMs: number): Promise<readonly
 }
 
 /** One node, or undefined where the cluster has none of that name. Throws as `listNodes`. */
-export async function getNode(api: ClusterApi, name: string, atMs: number): Promise<ClusterNode | undefined> {
+export async function getNode(
+  api: Pick<ClusterApi, 'get'>,
+  name: string,
+  atMs: number,
+): Promise<ClusterNode | undefined> {
   try {
-    return clusterNode(parse(node, await api.get(`/api/v1/nodes/${name}`, maxNodeBytes)), atMs);
+    return clusterNode(parseAnswer(node, await api.get(`/api/v1/nodes/${name}`, maxNodeBytes)), atMs);
   } catch (error) {
     if (error instanceof SystemError && error.code === 'cluster-not-found') return undefined;
     throw error;
   }
 }
 
-function parse<T extends z.ZodMiniType>(schema: T, text: string): z.infer<T> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new SystemError('cluster-unexpected', "the API's answer is no JSON");
-  }
-  const parsed = schema.safeParse(value);
+/** What the API has answered, as text or as a part of it, in its form. Throws SystemError `cluster-unexpected`. */
+export function parseAnswer<T extends z.ZodMiniType>(schema: T, answer: unknown): z.infer<T> {
+  const parsed = schema.safeParse(typeof answer === 'string' ? parseJson(answer) : answer);
   if (parsed.success) return parsed.data;
   const place = parsed.error.issues[0]?.path.join('.') || 'it';
   throw new SystemError('cluster-unexpected', `the API's answer is none: ${place} has not the expected form`);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new SystemError('cluster-unexpected', "the API's answer is no JSON");
+  }
 }
 
 function clusterNode({ metadata, spec }: z.infer<typeof node>, atMs: number): ClusterNode {

@@ -11,17 +11,19 @@ export interface ClusterNode {
   readonly atMs: number;
 }
 
+/**
+ * Why the API tells nothing. `no-credentials`: k3s has left none that can be used. `refused`: the API does not let them see it.
+ * `away`: it cannot be reached or is busy. `unusable`: its answer is none.
+ */
+export type ClusterTrouble = 'no-credentials' | 'refused' | 'away' | 'unusable';
+
 /** The newest that is known of the nodes. */
 export type ClusterReading =
   /** The answer is still to come, or nobody wants it. */
   | { readonly kind: 'unasked' }
   | {
       readonly kind: 'unknown';
-      /**
-       * `no-credentials`: k3s has left none that can be used. `refused`: the API does not let them see the nodes. `away`: it
-       * cannot be reached or is busy. `unusable`: its answer is none.
-       */
-      readonly reason: 'no-credentials' | 'refused' | 'away' | 'unusable';
+      readonly reason: ClusterTrouble;
       readonly error: string;
     }
   /** An API that is away for a while takes nothing back: each node tells as of when it is. */

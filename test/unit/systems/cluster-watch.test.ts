@@ -19,7 +19,7 @@ describe('the watch over the cluster', () => {
   let complaints: string[];
 
   const nodeText = (name: string) => ({ metadata: { name }, spec: { podCIDRs: ['10.42.0.0/24'] } });
-  const api: ClusterApi = {
+  const api: Omit<ClusterApi, 'watch'> = {
     async get(path) {
       asked.push({ path, atMs: Date.now() });
       await hold;
