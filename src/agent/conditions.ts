@@ -46,6 +46,7 @@ const table = {
   K3sRunning: { severity: 'critical', dependsOn: ['K3sInstalled', 'LinkReady'] },
   ServerReachable: { severity: 'warning', dependsOn: ['LinkReady'] },
   PodNetworkReady: { severity: 'critical', dependsOn: ['K3sRunning', 'LinkReady'] },
+  UpstreamsFound: { severity: 'warning', dependsOn: ['K3sRunning', 'ServerReachable'] },
   IngressRunning: { severity: 'critical', dependsOn: [] },
   Ready: { severity: 'critical', dependsOn: [] },
 } as const satisfies Readonly<Record<string, Registration>>;

@@ -11,6 +11,7 @@ import { backoffPolicy } from './backoff.ts';
 import { type Budget, type BudgetPolicy, budgetKey, drawn, fullBudget } from './budget.ts';
 import type { Condition } from './conditions.ts';
 import type { Epoch } from './epoch.ts';
+import type { RememberedNodePort } from './upstreams.ts';
 import { ingressUnit } from './world.ts';
 
 /** The newest that ZeroTier told of a network, for the moments in which its API is away. */
@@ -146,6 +147,8 @@ export interface Memory {
   readonly ingressListens: readonly Listen[] | undefined;
   /** Monotonic ms since which a running nginx does not tell what it serves. */
   readonly ingressSilentSinceMs: number | undefined;
+  /** NodePorts that entries of the ingress lead to, by `service port`. */
+  readonly nodePorts: Readonly<Record<string, RememberedNodePort>>;
   /** The name under which k3s was first started since the boot, where the config leaves it to the host name. */
   readonly nodeName: string | undefined;
   /** What the cloud told last, unless it is another instance's; lets a silent metadata service change nothing. */
@@ -177,6 +180,7 @@ export function emptyMemory(nowMs: number): Memory {
     unroutedAsked: [],
     ingressListens: undefined,
     ingressSilentSinceMs: undefined,
+    nodePorts: {},
     nodeName: undefined,
     cloudFacts: undefined,
     conditions: [],

@@ -1,4 +1,5 @@
 /** plan(): from config, world, memory and now to actions, conditions and the next wake-up. Pure, like all below it. */
+import type { ServicesAim } from '../systems/cluster/service-types.ts';
 import type { ClusterAim } from '../systems/cluster/types.ts';
 import type { DoorsAim } from '../systems/doors/types.ts';
 import type { ProbeAim } from '../systems/home/types.ts';
@@ -18,6 +19,7 @@ import { secretsFinding } from './stages/secrets.ts';
 import { serverStage } from './stages/server.ts';
 import { silenceStage } from './stages/silence.ts';
 import { earliest, isFalse, isTrue, type StageInput } from './stages/stage.ts';
+import { type FoundUpstreams, upstreamsStage } from './stages/upstreams.ts';
 import { zerotierStage } from './stages/zerotier.ts';
 import type { ConfigState } from './world.ts';
 
@@ -45,6 +47,10 @@ export interface Plan {
   readonly cluster: ClusterAim;
   /** What is to be looked at of the ingress' ports. */
   readonly doors: DoorsAim;
+  /** Which Services are to be followed. */
+  readonly services: ServicesAim;
+  /** What is known of them, for each entry of the ingress that names one. */
+  readonly upstreams: readonly FoundUpstreams[];
 }
 
 /** `random` in [0, 1) spreads the calm wake-ups of many nodes. */
@@ -78,12 +84,17 @@ export function plan(seen: StageInput, random: number): Plan {
         podNetworkBroken: podNetwork.wantsRestart,
       }),
   );
+  const upstreams = upstreamsStage(
+    { ...input, memory: k3s.memory },
+    link.links,
+    server.findings.ServerReachable,
+  );
   const ingress = contained(
     'ingress',
-    k3s.memory,
+    upstreams.memory,
     input,
     (found) => ({ findings: { IngressRunning: found }, doors: nothingToLookAt }),
-    () => ingressStage({ ...input, memory: k3s.memory }),
+    () => ingressStage({ ...input, memory: upstreams.memory }, upstreams),
   );
   const findings: Findings = {
     ConfigAccepted: configFinding(input.world.configState),
@@ -95,11 +106,12 @@ export function plan(seen: StageInput, random: number): Plan {
     ...k3s.findings,
     ...server.findings,
     ...podNetwork.findings,
+    ...upstreams.findings,
     ...ingress.findings,
   };
   const conditions = conditionsOf(findings, input.memory.conditions, input.now.wallMs);
   const calmAtMs = input.now.monoMs + Math.round(calmMs * (0.9 + 0.2 * random));
-  const stages = [zerotier, link, dns, silence, podNetwork, k3s, ingress];
+  const stages = [zerotier, link, dns, silence, podNetwork, k3s, upstreams, ingress];
   return {
     actions: {
       zerotier: zerotier.actions,
@@ -126,6 +138,8 @@ export function plan(seen: StageInput, random: number): Plan {
     probe: server.probe,
     cluster: podNetwork.cluster,
     doors: ingress.doors,
+    services: upstreams.services,
+    upstreams: upstreams.found,
   };
 }
 

@@ -1,5 +1,6 @@
 /** The brain's picture of the node: one immutable snapshot a pass, read afresh from every system. */
 import type { CloudReading } from '../systems/cloud/types.ts';
+import type { ServicesReading } from '../systems/cluster/service-types.ts';
 import type { ClusterReading } from '../systems/cluster/types.ts';
 import type { ControllerReading } from '../systems/controller/types.ts';
 import type { DoorsReading } from '../systems/doors/types.ts';
@@ -36,6 +37,7 @@ export interface World {
   readonly home: HomeReading;
   readonly controller: ControllerReading;
   readonly cluster: ClusterReading;
+  readonly services: ServicesReading;
 }
 
 /** The units that mooring watches and drives. */

@@ -8,6 +8,7 @@ import { systemNow } from '../systems/clock.ts';
 import { type CloudWatch, createCloud } from '../systems/cloud/cloud.ts';
 import { createAgentApi } from '../systems/cluster/api.ts';
 import { type ClusterWatch, createClusterWatch } from '../systems/cluster/cluster-watch.ts';
+import { createServiceWatch, type ServiceWatch } from '../systems/cluster/service-watch.ts';
 import { createController } from '../systems/controller/controller.ts';
 import type { Controller } from '../systems/controller/types.ts';
 import { createHomeProbe, type HomeWatch } from '../systems/home/home-probe.ts';
@@ -27,6 +28,7 @@ export interface Configured {
   readonly home: HomeWatch;
   readonly controller: Controller;
   readonly cluster: ClusterWatch;
+  readonly services: ServiceWatch;
   /** Makes anew what another config asks for. */
   follow(next: Config): Promise<void>;
 }
@@ -39,6 +41,9 @@ export interface ConfiguredOptions {
 
 /** For a child that lives for a second: few threads, and no more memory than it must have. */
 const smallHeap = ['--v8-pool-size=1', '--max-semi-space-size=1'];
+
+/** Where k3s' agent keeps its state. */
+const dataDirOf = (options: Config['k3s']['config']) => String(options['data-dir'] ?? '/var/lib/rancher/k3s');
 
 const now = () => systemNow().monoMs;
 const random = Math.random;
@@ -118,9 +123,24 @@ export function openConfigured(
     ],
     make: ({ k3s: { config: options, podNetwork } }) =>
       createClusterWatch({
-        api: createAgentApi(String(options['data-dir'] ?? '/var/lib/rancher/k3s')),
+        api: createAgentApi(dataDirOf(options)),
         refreshMs: podNetwork.refresh,
         now,
+        random,
+        wake,
+        log,
+      }),
+    start: (made) => made.start(),
+    close: (former) => former.close(),
+  });
+  const services = remade(config, {
+    partOf: ({ k3s: { server, config: options } }) => [server, options['data-dir']],
+    make: ({ k3s: { config: options } }) =>
+      createServiceWatch({
+        api: createAgentApi(dataDirOf(options)),
+        file: paths.services,
+        now,
+        wallNow: () => systemNow().wallMs,
         random,
         wake,
         log,
@@ -147,8 +167,11 @@ export function openConfigured(
     get cluster() {
       return cluster.current;
     },
+    get services() {
+      return services.current;
+    },
     async follow(next) {
-      for (const one of [cloud, k3s, install, home, controller, cluster]) await one.follow(next);
+      for (const one of [cloud, k3s, install, home, controller, cluster, services]) await one.follow(next);
     },
   };
 }

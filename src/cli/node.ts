@@ -55,7 +55,7 @@ export interface Node {
   /** Watches for changes from now on; to be awaited before the first observation that counts. */
   watch(): Promise<void>;
   /** Tells the watches over home and the cluster what the brain wants to know. */
-  aim(aims: Pick<Plan, 'probe' | 'cluster' | 'doors'>): void;
+  aim(aims: Pick<Plan, 'probe' | 'cluster' | 'doors' | 'services'>): void;
   revertDns(ifindex: number): Promise<void>;
   readonly busConnections: () => number;
   close(): Promise<void>;
@@ -85,7 +85,7 @@ export function openNode(options: NodeOptions): Node {
   const systems = openConfigured(config, { wake, log, credentialsDirectory: options.credentialsDirectory });
 
   async function observe(memory: Memory, configState: ConfigState): Promise<World> {
-    const { k3s, install, cloud, home, controller, cluster } = systems;
+    const { k3s, install, cloud, home, controller, cluster, services } = systems;
     const ports = doors.read();
     const others = Promise.all([systemd.read(watchedUnits), k3s.read(), nginx.read(), install.read()]);
     const secrets = exposedFiles(secretFiles(config));
@@ -114,6 +114,7 @@ export function openNode(options: NodeOptions): Node {
       home: home.read(),
       controller: controller.read(),
       cluster: cluster.read(),
+      services: services.read(),
     };
   }
 
@@ -135,24 +136,25 @@ export function openNode(options: NodeOptions): Node {
       config = next;
     },
     async look() {
-      await Promise.all([systems.cloud.look(), systems.install.look()]);
+      await Promise.all([systems.cloud.look(), systems.install.look(), systems.services.look()]);
     },
     async watch() {
       netlink.start();
       systems.home.start();
       systems.cluster.start();
-      await systems.cloud.start();
+      await Promise.all([systems.cloud.start(), systems.services.start()]);
     },
     aim(aims) {
       systems.home.aim(aims.probe);
       systems.cluster.aim(aims.cluster);
       doors.aim(aims.doors);
+      systems.services.aim(aims.services);
     },
     revertDns: (ifindex) => resolved.revert(ifindex),
     busConnections: () => bus.connections,
     async close() {
-      const { cloud, home, cluster, install } = systems;
-      const watches = [netlink, cloud, home, cluster, zerotier, install];
+      const { cloud, home, cluster, services, install } = systems;
+      const watches = [netlink, cloud, home, cluster, services, zerotier, install];
       await Promise.all(watches.map((watch) => watch.close()));
       bus.close();
     },

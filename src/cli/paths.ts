@@ -5,6 +5,8 @@ export const paths = {
   stateDirectory: '/var/lib/mooring',
   lastGood: '/var/lib/mooring/last-good.json',
   cloudCache: '/var/lib/mooring/cloud.json',
+  /** The NodePorts that were found in the cluster. */
+  services: '/var/lib/mooring/services.json',
   /** The bundle that asks EC2 for tags. */
   awsTags: '/usr/lib/mooring/aws-tags.cjs',
   /** The instance that the node's identity belongs to. */

@@ -20,13 +20,6 @@ export function refusedValues(root: Tree): Problem[] {
   const entries = lookUp(root, ['ingress']).tree;
   const count = entries?.kind === 'list' ? entries.items.length : 0;
   for (let i = 0; i < count; i += 1) {
-    const upstreams = lookUp(root, ['ingress', i, 'upstreams']).tree;
-    if (upstreams?.kind === 'map' || (upstreams?.kind === 'scalar' && upstreams.value === 'auto'))
-      not(
-        ['ingress', i, 'upstreams'],
-        'a list of address:port; finding them in the cluster is not there yet',
-        'list them, for example upstreams: ["127.0.0.1:30484"] with the NodePort of your Traefik',
-      );
     const proxyProtocol = lookUp(root, ['ingress', i, 'proxyProtocol']).tree;
     if (proxyProtocol?.kind === 'scalar' && proxyProtocol.value === 'v2')
       not(

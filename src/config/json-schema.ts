@@ -85,7 +85,7 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
   'ingress[].listen': 'The port on all addresses of the node.',
   'ingress[].protocol': 'tcp or udp.',
   'ingress[].upstreams':
-    'Where connections go: a list of address:port, or of {address, weight, backup} for one that is not one of equals. auto and {service, port} are reserved.',
+    'Where connections go: a list of address:port, or of {address, weight, backup} for one that is not one of equals. Or auto, or {service: namespace/name, port}: the NodePorts of a Service, found in the cluster.',
   'ingress[].balance': 'Which upstream a client comes to.',
   'ingress[].connectTimeout':
     'How long an upstream may take to accept a connection before the next one is asked.',

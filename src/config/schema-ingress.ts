@@ -20,13 +20,28 @@ const upstream = z.union(
   'an IP address and port such as 127.0.0.1:31693, or {address: "127.0.0.1:31693", weight: 2, backup: false}',
 );
 
+/** DNS labels, as Kubernetes has them for both; there is no way out of a path of the API in them. */
+const serviceName = text(
+  'a Service as namespace/name, such as kube-system/traefik',
+  (v) =>
+    v.length <= 127 && /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(v),
+);
+
+const servicePort = z.union(
+  [
+    port('a port from 1 to 65535'),
+    text('the name of a port', (v) => /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(v) && /[a-z]/.test(v)),
+  ],
+  'a port of the Service: its number, or its name of lower-case letters, digits and dashes, such as websecure',
+);
+
 const upstreams = z.union(
   [
     z.literal('auto'),
     z.array(upstream).check(z.minLength(1, 'at least one upstream'), z.maxLength(64, 'at most 64 upstreams')),
-    z.strictObject({ service: z.string(), port: z.union([z.number(), z.string()]) }),
+    z.strictObject({ service: serviceName, port: servicePort }),
   ],
-  'a list of address:port such as ["127.0.0.1:31693"]',
+  'auto, {service: kube-system/traefik, port: websecure}, or a list of address:port such as ["127.0.0.1:31693"]',
 );
 
 const addressRanges = z.array(addressRange).check(z.maxLength(1024, 'at most 1024 addresses and ranges'));

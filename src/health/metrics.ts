@@ -105,6 +105,16 @@ export function createMetrics(version: string, busConnections: () => number): Me
     'mooring_home_dns_reachable',
     'Whether a DNS server of the link answers: 1 or 0. None while there is none to ask.',
   );
+  const upstream = gauge(
+    'mooring_ingress_upstream_info',
+    'Upstreams that were found in the cluster, by the entry of the ingress; state is live, last-known or unknown.',
+    ['listener', 'service', 'upstream', 'state'],
+  );
+  const upstreamAsOf = gauge(
+    'mooring_ingress_upstream_as_of_timestamp_seconds',
+    'Unix time of the newest answer of the cluster about the upstreams of an entry. None where it never told.',
+    ['listener', 'service'],
+  );
   const node = gauge('mooring_node_info', 'What the cloud tells about the node.', [
     'provider',
     'region',
@@ -128,6 +138,7 @@ export function createMetrics(version: string, busConnections: () => number): Me
       // What the memory counts outlives this process: such a counter is set anew each time.
       for (const series of [flaps, outages, info, mtu, restarts, budgetLeft, withheld, node, controllerAge])
         series.reset();
+      for (const series of [upstream, upstreamAsOf]) series.reset();
       for (const network of document.networks) {
         const labels = { network_id: network.id };
         flaps.inc(labels, network.flaps);
@@ -153,6 +164,11 @@ export function createMetrics(version: string, busConnections: () => number): Me
       setOrDrop(server, home.server === 'unprobed' ? undefined : Number(home.server === 'reachable'));
       setOrDrop(serverSeconds, home.latencyMs === undefined ? undefined : home.latencyMs / 1000);
       setOrDrop(homeDns, home.dns === 'unasked' ? undefined : Number(home.dns === 'answers'));
+      for (const { listener, service, upstreams, state, asOf } of document.ingress.found) {
+        for (const address of upstreams.length === 0 ? [''] : upstreams)
+          upstream.set({ listener, service, upstream: address, state }, 1);
+        if (asOf !== undefined) upstreamAsOf.set({ listener, service }, Date.parse(asOf) / 1000);
+      }
       const { provider = 'none', region = '', zone = '', instanceType = '' } = document.cloud;
       node.set({ provider, region, zone, instance_type: instanceType }, 1);
     },

@@ -31,6 +31,18 @@ export interface PublishedBudget {
   readonly withheldUntil: string | undefined;
 }
 
+/** What was found in the cluster for an entry of the ingress. */
+export interface PublishedUpstreams {
+  readonly listener: string;
+  readonly service: string;
+  readonly port: string;
+  readonly upstreams: readonly string[];
+  /** Followed in the cluster, last known, or unknown. */
+  readonly state: 'live' | 'last-known' | 'unknown';
+  /** RFC 3339 text; undefined where the cluster never told. */
+  readonly asOf: string | undefined;
+}
+
 /** A file that the config pins by its hash. */
 export interface PublishedFile {
   readonly name: string;
@@ -70,7 +82,12 @@ export interface StatusDocument {
     readonly error: string | undefined;
     readonly dns: string;
   };
-  readonly ingress: { readonly state: string; readonly generation: string | undefined };
+  readonly ingress: {
+    readonly state: string;
+    readonly generation: string | undefined;
+    /** Entries whose upstreams are found in the cluster. */
+    readonly found: readonly PublishedUpstreams[];
+  };
   readonly cloud: Readonly<Record<string, string>>;
 }
 
@@ -114,6 +131,14 @@ export function statusDocument(
     ingress: {
       state: states[units.ingress]?.activeState ?? 'unknown',
       generation: world.ingress.servingGeneration,
+      found: result.upstreams.map(({ listener, service, port, upstreams, isLive, asOfMs }) => ({
+        listener,
+        service,
+        port,
+        upstreams,
+        state: upstreams.length === 0 ? 'unknown' : isLive ? 'live' : 'last-known',
+        asOf: asOfMs === undefined ? undefined : new Date(asOfMs).toISOString(),
+      })),
     },
     cloud: cloudOf(world),
   };

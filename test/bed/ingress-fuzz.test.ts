@@ -6,10 +6,14 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { stringify } from 'yaml';
 import { renderNginxConf } from '#src/agent/render/nginx-conf.ts';
+import { upstreamsStage } from '#src/agent/stages/upstreams.ts';
+import type { ServedEntry } from '#src/agent/upstreams.ts';
 import { parseConfig } from '#src/config/parse.ts';
 import type { IngressConfig } from '#src/config/schema.ts';
+import { listService } from '#src/systems/cluster/services.ts';
+import { SystemError } from '#src/systems/error.ts';
 import { type Random, seeded } from '../support/random.ts';
-import { aHost } from '../support/world.ts';
+import { aConfig, aHost, aMemory, at, aWorld } from '../support/world.ts';
 import { createNginxCheck, type NginxCheck } from './nginx-check.ts';
 
 const entries = 10_000;
@@ -36,6 +40,9 @@ const hostile = [
   '::ffff:10.0.0.1',
   'all',
   'unix:',
+  '../../secrets',
+  'kube-system/traefik?watch=true',
+  'kube-system/../secrets',
   '"',
   "'",
   '\\',
@@ -64,21 +71,69 @@ const mostly = (random: Random, usual: () => unknown): unknown =>
 const list = (random: Random, most: number, item: () => unknown) =>
   Array.from({ length: random.between(1, most) }, () => mostly(random, item));
 
+const drawList = (random: Random) =>
+  list(random, 4, () =>
+    random.chance(0.6)
+      ? upstreamAddress(random)
+      : {
+          address: mostly(random, () => upstreamAddress(random)),
+          weight: mostly(random, () => random.between(1, 256)),
+          backup: mostly(random, () => random.chance(0.3)),
+        },
+  );
+
+/** Upstreams that are found in the cluster. */
+const drawWish = (random: Random): unknown =>
+  random.chance(0.5)
+    ? 'auto'
+    : {
+        service: mostly(random, () => 'kube-system/traefik'),
+        port: mostly(random, () => random.pick([80, 443, 'web', 'websecure'])),
+      };
+
+/** What the cluster says of the Service; now and then what it cannot say. */
+const drawService = (random: Random, listen: number) => ({
+  metadata: { namespace: 'kube-system', name: 'traefik', resourceVersion: '1' },
+  spec: {
+    ports: list(random, 4, () => ({
+      name: mostly(random, () => random.pick(['web', 'websecure'])),
+      port: mostly(random, () => random.pick([80, 443, listen])),
+      protocol: mostly(random, () => random.pick(['TCP', 'UDP'])),
+      nodePort: mostly(random, () => random.between(1, 65_535)),
+    })),
+  },
+});
+
+/** The entry with its upstreams listed: twice over, since NodePorts change. Undefined where nothing is found. */
+async function found(entry: IngressConfig, random: Random): Promise<ServedEntry | undefined> {
+  if (Array.isArray(entry.upstreams)) return entry;
+  const name = entry.upstreams === 'auto' ? 'kube-system/traefik' : entry.upstreams.service;
+  const config = { ...aConfig(), ingress: [entry] };
+  let memory = aMemory();
+  let served: ServedEntry | undefined;
+  for (const ms of [0, 1]) {
+    const items = [drawService(random, entry.listen)];
+    const api = { get: async () => JSON.stringify({ metadata: { resourceVersion: '1' }, items }) };
+    const answer = await listService(api, name, new AbortController().signal).catch((error: unknown) => {
+      assert.ok(error instanceof SystemError, String(error));
+      return undefined;
+    });
+    const reach = random.pick([{ kind: 'loopback' }, { kind: 'node', address: '10.45.0.7' }] as const);
+    const state = { kind: 'live', isThere: true } as const;
+    const services = { [name]: { ports: answer?.ports ?? [], asOfMs: 0, state, reach } };
+    const fine = { status: 'true', reason: '', message: '' } as const;
+    const result = upstreamsStage({ config, world: aWorld({ services }), memory, now: at(ms) }, {}, fine);
+    memory = result.memory;
+    served = result.entries[0];
+  }
+  return served;
+}
+
 function drawEntry(random: Random, name: string, port: number): Record<string, unknown> {
   const entry: Record<string, unknown> = {
     name: mostly(random, () => name),
     listen: mostly(random, () => port),
-    upstreams: mostly(random, () =>
-      list(random, 4, () =>
-        random.chance(0.6)
-          ? upstreamAddress(random)
-          : {
-              address: mostly(random, () => upstreamAddress(random)),
-              weight: mostly(random, () => random.between(1, 256)),
-              backup: mostly(random, () => random.chance(0.3)),
-            },
-      ),
-    ),
+    upstreams: mostly(random, () => (random.chance(0.2) ? drawWish(random) : drawList(random))),
   };
   const range = () => (random.chance(0.5) ? address(random) : `${address(random)}/${random.between(0, 33)}`);
   const duration = () => `${random.between(0, 90)}${random.pick(['ms', 's', 'm', 'h'])}`;
@@ -126,7 +181,7 @@ const known =
   /^(listen|proxy_pass|proxy_connect_timeout|proxy_timeout|proxy_socket_keepalive|proxy_protocol|allow|deny|limit_conn) /;
 
 /** That the config passes on to what the entry names, and has no other way out. */
-function assertPassesOnlyTo(entry: IngressConfig, text: string): void {
+function assertPassesOnlyTo(entry: ServedEntry, asWritten: IngressConfig, text: string): void {
   const all = directives(text);
   assert.ok(Array.isArray(entry.upstreams));
   const wanted = entry.upstreams.map((upstream) =>
@@ -135,6 +190,8 @@ function assertPassesOnlyTo(entry: IngressConfig, text: string): void {
   const servers = all.filter(([block]) => block === `stream upstream ${entry.name}`);
   const hosts = servers.flatMap(([, directive]) => /^server (\S+)/.exec(directive)?.[1] ?? []);
   assert.deepEqual(hosts, wanted.map(plainPort));
+  if (!Array.isArray(asWritten.upstreams))
+    for (const host of hosts) assert.match(host, /^(127\.0\.0\.1|10\.45\.0\.7):[1-9]\d{0,4}$/);
   const served = all.filter(([block]) => block === 'stream server').map(([, directive]) => directive);
   assert.deepEqual(
     served.filter((directive) => directive.startsWith('proxy_pass')),
@@ -165,16 +222,20 @@ describe('drawn ingress entries', () => {
 
   test('are refused, or taken by nginx and led nowhere else', async (t) => {
     const random = seeded(20_261_123);
-    const taken: IngressConfig[] = [];
+    const taken: ServedEntry[] = [];
+    let fromCluster = 0;
     for (let i = 0; i < entries; i += 1) {
-      const entry = accepted(drawEntry(random, `e${i}`, 1_000 + (i % perConfig)));
-      if (entry === undefined) continue;
-      assertPassesOnlyTo(entry, renderNginxConf([entry], aHost).text);
+      const asWritten = accepted(drawEntry(random, `e${i}`, 1_000 + (i % perConfig)));
+      const entry = asWritten && (await found(asWritten, random));
+      if (asWritten === undefined || entry === undefined) continue;
+      assertPassesOnlyTo(entry, asWritten, renderNginxConf([entry], aHost).text);
       taken.push(entry);
+      if (!Array.isArray(asWritten.upstreams)) fromCluster += 1;
     }
-    t.diagnostic(`${taken.length} of ${entries} were accepted`);
+    t.diagnostic(`${taken.length} of ${entries} were accepted, ${fromCluster} of them found in the cluster`);
+    assert.ok(fromCluster > 100, 'Services are among them');
     assert.ok(taken.length > entries / 10 && taken.length < (entries * 9) / 10, 'both ends are reached');
-    const doors = new Map<number, IngressConfig[]>();
+    const doors = new Map<number, ServedEntry[]>();
     for (const entry of taken) doors.set(entry.listen, [...(doors.get(entry.listen) ?? []), entry]);
     const rows = Math.max(...[...doors.values()].map((behind) => behind.length));
     for (let row = 0; row < rows; row += 1) {

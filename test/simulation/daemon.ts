@@ -201,6 +201,7 @@ export class Daemon {
       home: node.home.read(),
       controller: node.controller.read(),
       cluster: node.cluster.read(),
+      services: {},
     };
   }
 

@@ -141,6 +141,7 @@ export function aWorld(overrides: Partial<World> = {}): World {
     home: { server: { kind: 'unprobed' }, dns: { kind: 'unasked' } },
     controller: { members: {}, quietUntilMs: undefined },
     cluster: { kind: 'unasked' },
+    services: {},
     ...overrides,
   };
 }

@@ -22,6 +22,7 @@
 import { createHash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
 import type { Config, IngressConfig } from '../../config/schema.ts';
+import type { ServedEntry } from '../upstreams.ts';
 import type { World } from '../world.ts';
 import { keepingNewest } from './newest.ts';
 import { type NginxSize, nginxSize, workerConnections } from './nginx-size.ts';
@@ -73,7 +74,7 @@ export function nginxHost(config: Pick<Config, 'nginx'>, { ingress }: Pick<World
 /** The config for these entries. Throws TypeError on a value that has no place in it, and on upstreams that are not a list. */
 export const renderNginxConf = keepingNewest(render);
 
-function render(ingress: readonly IngressConfig[], host: NginxHost): NginxConf {
+function render(ingress: readonly ServedEntry[], host: NginxHost): NginxConf {
   const entries = ingress.map((entry) => renderEntry(entry, host));
   const sockets = 1 + ingress.length * (host.ipv6 ? 2 : 1);
   const before = `${preamble(host.size, sockets)}
@@ -94,7 +95,7 @@ ${entries.map((text) => `\n${text}`).join('')}
   return { text: `${before}        return ${generation};\n${after}`, generation };
 }
 
-function renderEntry(entry: IngressConfig, host: NginxHost): string {
+function renderEntry(entry: ServedEntry, host: NginxHost): string {
   const name = matching(entry.name, /^[a-z][a-z0-9-]{0,31}$/, 'name');
   const port = portNumber(entry.listen);
   const isUdp = isUdpEntry(entry);
@@ -132,12 +133,13 @@ function accessRules({ allow, deny }: IngressConfig): readonly string[] {
   return allow.length === 0 ? rules : [...rules, 'deny all;'];
 }
 
-function renderUpstream(entry: IngressConfig, name: string, isUdp: boolean): string {
+function renderUpstream(entry: ServedEntry, name: string, isUdp: boolean): string {
   if (!Array.isArray(entry.upstreams) || entry.upstreams.length === 0)
     throw new TypeError(`ingress ${name}: upstreams are not a list of addresses`);
   const isAlone = entry.upstreams.length === 1;
-  // A lone server is never taken out, whatever it answers; nginx ignores the parameters there.
-  const failing = isAlone ? '' : ' max_fails=3 fail_timeout=10s';
+  // A lone server is never taken out, whatever it answers; nginx ignores the parameters there. Nor is one of two ports of the
+  // same server: the one that is refused now may be the right one in a moment, and with both taken out nobody would be asked.
+  const failing = isAlone ? '' : entry.isOneServer ? ' max_fails=0' : ' max_fails=3 fail_timeout=10s';
   const method = isAlone ? '' : balancing(entry, isUdp);
   const backups = entry.upstreams.filter((upstream) => typeof upstream !== 'string' && upstream.backup);
   if (backups.length === entry.upstreams.length || (backups.length > 0 && method === byClient))

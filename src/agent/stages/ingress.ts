@@ -15,6 +15,7 @@ import { listensOf } from '../render/nginx-listens.ts';
 import { ingressUnit } from '../world.ts';
 import { servedListens, takenPorts } from './ingress-ports.ts';
 import { isFalse, isTrue, isUnknown, type StageInput, type StageResult, takenAway } from './stage.ts';
+import { leftOut, type UpstreamsResult } from './upstreams.ts';
 
 type Result = StageResult & {
   readonly findings: { readonly IngressRunning: Finding };
@@ -28,7 +29,10 @@ export const nothingToLookAt: DoorsAim = { holdersOf: [] };
 /** How long the new workers may take to answer before a reload counts as refused, and before another one is asked for. */
 const reloadPatienceMs = 5_000;
 
-export function ingressStage(seen: StageInput): Result {
+/** What was found in the cluster: the entries to serve, and those that are left out. */
+type Found = Pick<UpstreamsResult, 'entries' | 'found'>;
+
+export function ingressStage(seen: StageInput, upstreams: Found): Result {
   const { world, config, now } = seen;
   const memory = noteProgram(seen.memory, world.ingress.program, now.monoMs);
   const input = { ...seen, memory };
@@ -76,7 +80,7 @@ export function ingressStage(seen: StageInput): Result {
     const message = 'nginx or its stream module is missing: apt install nginx-light libnginx-mod-stream';
     return answer(isFalse('NginxMissing', message), now.monoMs + 10_000);
   }
-  const wanted = renderNginxConf(config.ingress, nginxHost(config, world));
+  const wanted = renderNginxConf(upstreams.entries, nginxHost(config, world));
   wantedListens = listensOf(wanted.text);
   const isInstalled = world.ingress.config.kind === 'present' && world.ingress.config.text === wanted.text;
   const replace: Action = { do: 'ingress.replace', text: wanted.text, generation: wanted.generation };
@@ -90,7 +94,7 @@ export function ingressStage(seen: StageInput): Result {
     const actions = [...start, ...due(replace)];
     return answer(finding, now.monoMs + 2_000, actions, forgetOtherCandidates(memory, replace));
   }
-  return serving(input, unit, wanted, answer, due);
+  return serving(input, upstreams, unit, wanted, answer, due);
 }
 
 function notInPlace(attempt: Attempt | undefined, taken: string | undefined, still: string): Finding {
@@ -103,6 +107,7 @@ function notInPlace(attempt: Attempt | undefined, taken: string | undefined, sti
 /** The config is in place; is it served? */
 function serving(
   input: StageInput,
+  { entries, found }: Found,
   unit: UnitReading,
   { generation, text }: NginxConf,
   answer: (finding: Finding, wakeAtMs?: number, actions?: readonly Action[], next?: Memory) => Result,
@@ -126,16 +131,20 @@ function serving(
         return answer(finding, now.monoMs + 250, [], known);
       }
       if (world.ingress.servingGeneration === generation) {
-        const ports = input.config.ingress
-          .map((entry) => `${entry.name} on ${entry.listen}/${entry.protocol}`)
-          .join(', ');
+        const ports =
+          entries.map(({ name, listen, protocol }) => `${name} on ${listen}/${protocol}`).join(', ') ||
+          'nothing';
+        const missing = found.filter((one) => one.missing !== undefined).map(leftOut);
         const replace = `ingress.replace:${generation}`;
         const keep: Action = { do: 'ingress.keep', generation };
         const isKept = world.ingress.keptGeneration === generation;
         const done = [actionKey(start), actionKey(reload), replace, 'ingress.restore'];
         const next = cleared(known, isKept ? [...done, actionKey(keep)] : done);
         const renewal = renewalOf({ ...next, ingressListens: served }, unit, now.monoMs);
-        const finding = isTrue('Serving', `nginx serves ${ports}${renewal.words}`);
+        const finding =
+          missing.length === 0
+            ? isTrue('Serving', `nginx serves ${ports}${renewal.words}`)
+            : isFalse('NoUpstream', `left out: ${missing.join(', ')}; nginx serves ${ports}${renewal.words}`);
         const actions = isKept ? renewal.actions : due(keep);
         return answer(finding, renewal.wakeAtMs, actions, renewal.memory);
       }

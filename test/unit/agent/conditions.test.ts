@@ -26,6 +26,7 @@ function findings(overrides: Partial<Record<ConditionType, Finding>> = {}): Find
     K3sRunning: fine,
     ServerReachable: fine,
     PodNetworkReady: fine,
+    UpstreamsFound: fine,
     IngressRunning: fine,
   };
   return { ...all, ...overrides };
@@ -89,6 +90,6 @@ describe('conditions', () => {
       conditionsOf(findings(), [], 1).map((condition) => condition.type),
       conditionTypes,
     );
-    assert.equal(new Set(conditionTypes).size, 15);
+    assert.equal(new Set(conditionTypes).size, 16);
   });
 });

@@ -37,7 +37,10 @@ const refusing: World['ingress'] = {
   servingGeneration: served.generation,
 };
 const ask = (world: Partial<World>, memory: Memory = aMemory()) =>
-  ingressStage({ config, world: aWorld({ units: units(), ...world }), memory, now: at(200_000) });
+  ingressStage(
+    { config, world: aWorld({ units: units(), ...world }), memory, now: at(200_000) },
+    { entries: config.ingress, found: [] },
+  );
 /** It was asked to take the wanted config over, some time ago. */
 const reloaded = [
   { do: 'ingress.replace', ...wanted } as const,

@@ -24,12 +24,15 @@ const inPlace: World['ingress'] = {
 };
 const stopped = units({}, { activeState: 'inactive', invocationId: '' });
 const ask = (world: Partial<World> = {}, memory: Memory = aMemory(), ms = 100_000) =>
-  ingressStage({
-    config,
-    world: aWorld({ ingress: inPlace, units: units(), ...world }),
-    memory,
-    now: at(ms),
-  });
+  ingressStage(
+    {
+      config,
+      world: aWorld({ ingress: inPlace, units: units(), ...world }),
+      memory,
+      now: at(ms),
+    },
+    { entries: config.ingress, found: [] },
+  );
 const context = {
   nowMs: 100_000,
   random: 0.5,
@@ -230,12 +233,15 @@ describe('the ingress stage', () => {
 
   test('stops nginx when no ingress is configured, and only then', () => {
     const none = (activeState: string) =>
-      ingressStage({
-        config: aConfig(),
-        world: aWorld({ units: units({}, { activeState }) }),
-        memory: aMemory(),
-        now: at(0),
-      });
+      ingressStage(
+        {
+          config: aConfig(),
+          world: aWorld({ units: units({}, { activeState }) }),
+          memory: aMemory(),
+          now: at(0),
+        },
+        { entries: [], found: [] },
+      );
     assert.deepEqual(none('active').actions, [{ do: 'unit.stop', unit: ingressUnit }]);
     assert.deepEqual(none('inactive').actions, []);
     assert.equal(none('inactive').findings.IngressRunning.reason, 'NotWanted');

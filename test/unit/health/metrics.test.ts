@@ -48,11 +48,34 @@ function parse(text: string): Map<string, Family> {
   return families;
 }
 
+/** One entry that is followed, just while its NodePort changes, and one of which nothing is known. */
+const foundUpstreams: Plan['upstreams'] = [
+  {
+    listener: 'https',
+    service: 'kube-system/traefik',
+    port: '443/tcp',
+    upstreams: ['127.0.0.1:32000', '127.0.0.1:30484'],
+    isLive: true,
+    asOfMs: 1_790_000_000_000,
+    missing: undefined,
+  },
+  {
+    listener: 'quic',
+    service: 'kube-system/traefik',
+    port: '443/udp',
+    upstreams: [],
+    isLive: false,
+    asOfMs: undefined,
+    missing: 'nothing is known of it yet',
+  },
+];
+
 function observed(metrics: Metrics, overrides: Partial<World> = {}, restarts: Record<string, number> = {}) {
   const { result, world } = look(overrides);
   const known: Plan = {
     ...result,
     memory: { ...result.memory, restarts, unaskedStarts: 2 },
+    upstreams: foundUpstreams,
     allowances: [
       { name: 'k3s-node.service', left: 0, of: 5, withheldUntilMs: 1_790_000_060_000 },
       { name: 'mooring-ingress.service', left: 4, of: 5, withheldUntilMs: undefined },
@@ -112,7 +135,7 @@ describe('the metrics', () => {
       const condition = /condition="(\w+)"/.exec(labels)?.[1] ?? '';
       conditions.set(condition, (conditions.get(condition) ?? 0) + value);
     }
-    assert.equal(conditions.size, 15);
+    assert.equal(conditions.size, 16);
     assert.ok([...conditions.values()].every((sum) => sum === 1));
     assert.equal(sampleOf(families, 'mooring_condition', 'condition="LinkReady"', 'status="false"'), 1);
     assert.equal(sampleOf(families, 'mooring_ready'), 0);
@@ -164,6 +187,22 @@ describe('the metrics', () => {
     const unasked = await rendered({}, { home: { server: { kind: 'unprobed' }, dns: { kind: 'unasked' } } });
     for (const name of ['mooring_k3s_server_reachable', 'mooring_home_dns_reachable'])
       assert.deepEqual(unasked.get(name)?.samples, [], name);
+  });
+
+  test('tell which upstreams were found in the cluster, and as of when', async () => {
+    const families = await rendered({});
+    const labels = (name: string) => families.get(name)?.samples.map((sample) => sample.labels);
+    const https = 'listener="https",service="kube-system/traefik"';
+    assert.deepEqual(labels('mooring_ingress_upstream_info'), [
+      `${https},upstream="127.0.0.1:32000",state="live"`,
+      `${https},upstream="127.0.0.1:30484",state="live"`,
+      'listener="quic",service="kube-system/traefik",upstream="",state="unknown"',
+    ]);
+    assert.deepEqual(labels('mooring_ingress_upstream_as_of_timestamp_seconds'), [https]);
+    assert.equal(
+      sampleOf(families, 'mooring_ingress_upstream_as_of_timestamp_seconds', https),
+      1_790_000_000,
+    );
   });
 
   test('drop the series of what is gone', async () => {
