@@ -1,6 +1,6 @@
 /**
  * Where the ingress is measured: a client and an upstream in network namespaces of their own, and between them one more
- * for each rival, so that each has its door at the same port with the kernel settings that come with it. The direct way
+ * for each rival, so that each has its door at the same port, with kernel settings of its own. The direct way
  * leads through such a namespace as well, which only forwards: the same wires for all.
  */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -18,6 +18,7 @@ export type End = 'client' | 'upstream' | Rival;
 const near = (rival: Rival, host: number) => `10.98.${10 + rivals.indexOf(rival)}.${host}`;
 const far = (rival: Rival, host: number) => `10.98.${20 + rivals.indexOf(rival)}.${host}`;
 
+const sysctlFile = join(import.meta.dirname, '../../../packaging/sysctl.conf');
 /** What the unit of mooring's nginx has, in the root of the packages. */
 const runtimeDir = 'run/mooring-ingress';
 
@@ -171,6 +172,8 @@ export class Rig {
     await this.#set('direct', 'net.ipv4.ip_forward', '1');
     await this.#route('client', far('direct', 0), near('direct', 1));
     await this.#route('upstream', near('direct', 0), far('direct', 1));
+    // By hand nobody sets any; the strong rival gets what mooring has.
+    for (const proxy of ['mooring', 'haproxy'] as const) await this.#settle(proxy);
     // The load must not end at ports that still wait for late packets.
     for (const end of ['client', 'upstream'] as const) {
       await this.#set(end, 'net.ipv4.ip_local_port_range', '1024 65535');
@@ -195,6 +198,14 @@ export class Rig {
 
   async #set(end: End, key: string, value: string): Promise<void> {
     await this.at(end, ['sysctl', '-qw', `${key}=${value}`]);
+  }
+
+  /** Sets what mooring's package sets, as far as a network namespace has it of its own. */
+  async #settle(proxy: ProxyName): Promise<void> {
+    for (const [, key = '', value = ''] of (await readFile(sysctlFile, 'utf8')).matchAll(
+      /^-?(net\.ipv[46]\.\S+) = (.+)$/gm,
+    ))
+      await this.#set(proxy, key, value);
   }
 
   async #route(end: End, network: string, via: string): Promise<void> {
