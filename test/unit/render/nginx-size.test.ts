@@ -29,11 +29,11 @@ describe("nginx' size", () => {
           );
   });
 
-  test('takes no more than a quarter of the memory, at 48 KiB a connection', () => {
+  test('takes no more than a quarter of the memory, at 80 KiB a connection', () => {
     for (const [memoryBytes, cores, most] of [
-      [GiB / 2, 1, 2_730],
-      [2 * GiB, 2, 10_922],
-      [4 * GiB, 4, 21_845],
+      [GiB / 2, 1, 1_638],
+      [2 * GiB, 2, 6_553],
+      [4 * GiB, 4, 13_107],
       [512 * GiB, 64, 100_000],
     ] as const) {
       const { workers, perWorker } = sizeOf({ memoryBytes, cores, openFiles: 524_288 });
