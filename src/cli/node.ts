@@ -70,7 +70,7 @@ export function openNode(options: NodeOptions): Node {
   const resolved = createResolved({ bus, wake });
   const systemd = createSystemd({ bus, wake, units: driven });
   const nginx = createNginx({ systemd, checkUnit, renewUnit });
-  const doors = createDoors();
+  const doors = createDoors({ wake, log, random: Math.random });
   const zerotier = createZeroTier({
     tokenFile: options.zerotierTokenFile ?? credential(zerotierTokenCredential),
   });
@@ -141,6 +141,7 @@ export function openNode(options: NodeOptions): Node {
     async watch() {
       netlink.start();
       systems.home.start();
+      doors.start();
       systems.cluster.start();
       await Promise.all([systems.cloud.start(), systems.services.start()]);
     },
@@ -154,7 +155,7 @@ export function openNode(options: NodeOptions): Node {
     busConnections: () => bus.connections,
     async close() {
       const { cloud, home, cluster, services, install } = systems;
-      const watches = [netlink, cloud, home, cluster, services, zerotier, install];
+      const watches = [netlink, cloud, home, cluster, services, zerotier, install, doors];
       await Promise.all(watches.map((watch) => watch.close()));
       bus.close();
     },

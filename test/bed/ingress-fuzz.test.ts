@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { stringify } from 'yaml';
-import { renderNginxConf } from '#src/agent/render/nginx-conf.ts';
+import { generationSocket, renderNginxConf } from '#src/agent/render/nginx-conf.ts';
+import { probed, probeSource } from '#src/agent/render/nginx-probe.ts';
 import { upstreamsStage } from '#src/agent/stages/upstreams.ts';
 import type { ServedEntry } from '#src/agent/upstreams.ts';
 import { parseConfig } from '#src/config/parse.ts';
@@ -195,11 +196,20 @@ function assertPassesOnlyTo(entry: ServedEntry, asWritten: IngressConfig, text: 
   const served = all.filter(([block]) => block === 'stream server').map(([, directive]) => directive);
   assert.deepEqual(
     served.filter((directive) => directive.startsWith('proxy_pass')),
-    [`proxy_pass ${entry.name}`],
+    [`proxy_pass ${entry.protocol === 'udp' ? entry.name : probed(entry.name).target}`],
+  );
+  const choices = all.filter(([block]) => block.startsWith('stream geo '));
+  assert.deepEqual(
+    choices.map(([, choice]) => choice),
+    entry.protocol === 'udp' ? [] : [`default ${entry.name}`, `${probeSource} mooring_generation`],
+  );
+  assert.deepEqual(
+    all.filter(([block]) => block === 'stream upstream mooring_generation').map(([, server]) => server),
+    [`server unix:${generationSocket}`],
   );
   for (const directive of served)
     assert.match(directive, directive.startsWith('return') ? /^return [0-9a-f]{16}$/ : known);
-  const others = all.filter(([block]) => !/^stream (server|upstream \S+)$/.test(block));
+  const others = all.filter(([block]) => !/^stream (server|upstream \S+|geo \S+)$/.test(block));
   assert.ok(others.every(([block]) => ['', 'events', 'stream'].includes(block)));
 }
 

@@ -136,7 +136,7 @@ export function aWorld(overrides: Partial<World> = {}): World {
       keptGeneration: undefined,
       servingGeneration: undefined,
     },
-    doors: { holders: undefined },
+    doors: { holders: undefined, redirected: [] },
     cloud: { kind: 'none' },
     home: { server: { kind: 'unprobed' }, dns: { kind: 'unasked' } },
     controller: { members: {}, quietUntilMs: undefined },

@@ -27,6 +27,7 @@ import type { Config, IngressConfig } from '../../config/schema.ts';
 import type { ServedEntry } from '../upstreams.ts';
 import type { World } from '../world.ts';
 import { keepingNewest } from './newest.ts';
+import { probed, probeUpstream } from './nginx-probe.ts';
 import { type NginxSize, nginxSize, workerConnections } from './nginx-size.ts';
 
 /** A ready nginx.conf. */
@@ -85,7 +86,7 @@ stream {
     proxy_buffer_size 32k;
 ${entries.map((text) => `\n${text}`).join('')}
     # Tells which config the running workers serve.
-    server {
+${probeUpstream(generationSocket)}    server {
         listen unix:${generationSocket};
 `;
   const after = `    }
@@ -105,12 +106,15 @@ function renderEntry(entry: ServedEntry, host: NginxHost): string {
   const options = isUdp ? ' udp reuseport rcvbuf=4m' : ` reuseport backlog=${backlog} so_keepalive=5m:30s:4`;
   const listens = [`listen ${port}${options};`];
   if (host.ipv6) listens.push(`listen [::]:${port}${options} ipv6only=on;`);
+  const probe = isUdp ? undefined : probed(name);
+  const rules = accessRules(entry);
   const lines = [
     ...listens,
-    `proxy_pass ${name};`,
+    `proxy_pass ${probe?.target ?? name};`,
     `proxy_connect_timeout ${milliseconds(entry.connectTimeout)};`,
     `proxy_timeout ${milliseconds(entry.idleTimeout ?? (isUdp ? 90_000 : 3_600_000))};`,
-    ...accessRules(entry),
+    ...(probe === undefined || rules.length === 0 ? [] : [probe.allow]),
+    ...rules,
   ];
   if (!isUdp) lines.push('proxy_socket_keepalive on;');
   if (sendsProxyProtocol(entry)) lines.push('proxy_protocol on;');
@@ -121,7 +125,7 @@ function renderEntry(entry: ServedEntry, host: NginxHost): string {
     connectionsPerClient === undefined
       ? ''
       : `    limit_conn_zone $binary_remote_addr zone=${name}:${clientsZone};\n`;
-  return `${zone}${renderUpstream(entry, name, isUdp)}
+  return `${zone}${renderUpstream(entry, name, isUdp)}${probe?.before ?? ''}
     server {
 ${lines.map((line) => `        ${line}\n`).join('')}    }
 `;

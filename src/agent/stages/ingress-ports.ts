@@ -1,5 +1,6 @@
 /**
- * Ports that somebody else holds, so that nginx cannot listen at them. A socket is somebody else's where it is in the way of
+ * Ports that are not nginx' own: those that somebody else holds, so that nginx cannot listen at them, and those at which it listens
+ * and hears nothing. A socket is somebody else's where it is in the way of
  * what the wanted config listens at and is none that nginx has by the config that it serves.
  */
 import type { Holder, Listen } from '../../systems/doors/types.ts';
@@ -39,6 +40,15 @@ export function takenPorts(
   const [first] = inTheWay;
   const look = `ss -l${first?.protocol === 'udp' ? 'u' : 't'}np 'sport = :${first?.port}'`;
   return `${told.slice(0, maxTold).join(', ')}${more}: see whose with ${look}, then end that program, or change the entry's listen`;
+}
+
+/** Tells which ports nginx listens at in vain, and what to do; undefined where it hears all that is tried. */
+export function redirectedPorts({ redirected }: World['doors']): string | undefined {
+  const [first] = redirected;
+  if (first === undefined) return undefined;
+  const ports = [...new Set(redirected.map(({ port }) => `${port}/tcp`))].join(', ');
+  const addresses = [...new Set(redirected.map(({ address }) => address))].join(' and ');
+  return `${ports}: nginx listens, and connections to ${addresses} end elsewhere, led away by a rule in the kernel. Mostly that is k3s' service load balancer: keep its pods (svclb-…) off this node with a taint, or with the label svccontroller.k3s.cattle.io/enablelb=true on the nodes that shall have them. To see the rule: iptables-save -t nat | grep -w ${first.port}, or nft list ruleset`;
 }
 
 const placeOf = ({ protocol, address, port }: Listen) => `${protocol} ${address} ${port}`;

@@ -13,7 +13,7 @@ import { cleared, type Memory, takeOverRefused, without } from '../memory.ts';
 import { type NginxConf, nginxHost, renderNginxConf } from '../render/nginx-conf.ts';
 import { listensOf } from '../render/nginx-listens.ts';
 import { ingressUnit } from '../world.ts';
-import { servedListens, takenPorts } from './ingress-ports.ts';
+import { redirectedPorts, servedListens, takenPorts } from './ingress-ports.ts';
 import { isFalse, isTrue, isUnknown, type StageInput, type StageResult, takenAway } from './stage.ts';
 import { leftOut, type UpstreamsResult } from './upstreams.ts';
 
@@ -24,7 +24,7 @@ type Result = StageResult & {
 };
 
 /** Of a node whose ports nobody needs to look at. */
-export const nothingToLookAt: DoorsAim = { holdersOf: [] };
+export const nothingToLookAt: DoorsAim = { holdersOf: [], tried: [], servedBy: undefined };
 
 /** How long the new workers may take to answer before a reload counts as refused, and before another one is asked for. */
 const reloadPatienceMs = 5_000;
@@ -37,6 +37,7 @@ export function ingressStage(seen: StageInput, upstreams: Found): Result {
   const memory = noteProgram(seen.memory, world.ingress.program, now.monoMs);
   const input = { ...seen, memory };
   let wantedListens: readonly Listen[] = [];
+  let servedBy: string | undefined;
   const answer = (
     finding: Finding,
     wakeAtMs?: number,
@@ -47,7 +48,7 @@ export function ingressStage(seen: StageInput, upstreams: Found): Result {
     memory: next,
     wakeAtMs,
     findings: { IngressRunning: finding },
-    doors: finding.status === 'true' ? nothingToLookAt : { holdersOf: wantedListens },
+    doors: { holdersOf: servedBy === undefined ? wantedListens : [], tried: wantedListens, servedBy },
   });
   const attemptOf = (action: Action) => memory.attempts[actionKey(action)];
   const due = (action: Action): readonly Action[] => (mayTry(attemptOf(action), now.monoMs) ? [action] : []);
@@ -82,6 +83,8 @@ export function ingressStage(seen: StageInput, upstreams: Found): Result {
   }
   const wanted = renderNginxConf(upstreams.entries, nginxHost(config, world));
   wantedListens = listensOf(wanted.text);
+  if (unit.activeState === 'active' && world.ingress.servingGeneration === wanted.generation)
+    servedBy = wanted.generation;
   const isInstalled = world.ingress.config.kind === 'present' && world.ingress.config.text === wanted.text;
   const replace: Action = { do: 'ingress.replace', text: wanted.text, generation: wanted.generation };
   if (!isInstalled) {
@@ -141,10 +144,13 @@ function serving(
         const done = [actionKey(start), actionKey(reload), replace, 'ingress.restore'];
         const next = cleared(known, isKept ? [...done, actionKey(keep)] : done);
         const renewal = renewalOf({ ...next, ingressListens: served }, unit, now.monoMs);
-        const finding =
+        const away = redirectedPorts(world.doors);
+        const serves = `nginx serves ${ports}${renewal.words}`;
+        const whole =
           missing.length === 0
-            ? isTrue('Serving', `nginx serves ${ports}${renewal.words}`)
-            : isFalse('NoUpstream', `left out: ${missing.join(', ')}; nginx serves ${ports}${renewal.words}`);
+            ? isTrue('Serving', serves)
+            : isFalse('NoUpstream', `left out: ${missing.join(', ')}; ${serves}`);
+        const finding = away === undefined ? whole : isFalse('PortRedirected', away);
         const actions = isKept ? renewal.actions : due(keep);
         return answer(finding, renewal.wakeAtMs, actions, renewal.memory);
       }

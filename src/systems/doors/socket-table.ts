@@ -41,9 +41,13 @@ function addressOf(hex: string): string {
   const bytes = words.flatMap((word) => (word.match(/../g) ?? []).reverse());
   if (bytes.length === 4) return bytes.map((byte) => Number.parseInt(byte, 16)).join('.');
   const groups = Array.from({ length: 8 }, (_, i) => `${bytes[2 * i]}${bytes[2 * i + 1]}`);
-  const plain = new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
-  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(plain);
-  return mapped === null ? plain : addressOf(`${hex.slice(24)}`);
+  const plain = plainAddress(groups.join(':'));
+  return /^::ffff:[0-9a-f]{1,4}:[0-9a-f]{1,4}$/.test(plain) ? addressOf(hex.slice(24)) : plain;
+}
+
+/** The one spelling of an IPv6 address in which rows are told; an IPv4 address as it is. */
+export function plainAddress(address: string): string {
+  return address.includes(':') ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address;
 }
 
 const chunkBytes = 64 * 1024;

@@ -10,6 +10,8 @@ import { createDoors } from '../../../src/systems/doors/doors.ts';
 import { parseSocketRow } from '../../../src/systems/doors/socket-table.ts';
 
 const bounded = { timeout: 10_000 };
+const untold = { wake: () => undefined, log: () => undefined, random: () => 0 };
+const untried = { tried: [], servedBy: undefined };
 
 describe('the sockets of this host', () => {
   test('are found with address, port and user, and none that is connected', bounded, async () => {
@@ -19,8 +21,9 @@ describe('the sockets of this host', () => {
     await new Promise<void>((resolve) => udp.bind(0, '::1', resolve));
     const address = server.address();
     assert.ok(address !== null && typeof address === 'object');
-    const doors = createDoors();
+    const doors = createDoors(untold);
     doors.aim({
+      ...untried,
       holdersOf: [
         { protocol: 'tcp', address: '0.0.0.0', port: address.port },
         { protocol: 'udp', address: '::', port: udp.address().port },
@@ -34,7 +37,7 @@ describe('the sockets of this host', () => {
     udp.close();
     await new Promise((resolve) => server.close(resolve));
     assert.deepEqual((await doors.read()).holders, []);
-    doors.aim({ holdersOf: [] });
+    doors.aim({ ...untried, holdersOf: [] });
     assert.equal((await doors.read()).holders, undefined);
   });
 });
@@ -69,8 +72,8 @@ describe('tables that are not as they should be', () => {
   });
   after(() => rm(folder, { recursive: true }));
   const holders = async () => {
-    const doors = createDoors({ netFolder: folder, passwdFile: join(folder, 'passwd') });
-    doors.aim({ holdersOf: [{ protocol: 'tcp', address: '0.0.0.0', port: 80 }] });
+    const doors = createDoors({ ...untold, netFolder: folder, passwdFile: join(folder, 'passwd') });
+    doors.aim({ ...untried, holdersOf: [{ protocol: 'tcp', address: '0.0.0.0', port: 80 }] });
     return (await doors.read()).holders;
   };
   const row = (state: string, uid: number) =>

@@ -5,7 +5,7 @@ import { generationOf, type NginxModel } from './nginx.ts';
 
 export class DoorsModel implements Doors {
   private readonly nginx: NginxModel;
-  private wanted: DoorsAim = { holdersOf: [] };
+  private wanted: DoorsAim = { holdersOf: [], tried: [], servedBy: undefined };
 
   constructor(nginx: NginxModel) {
     this.nginx = nginx;
@@ -17,7 +17,7 @@ export class DoorsModel implements Doors {
 
   async read(): Promise<DoorsReading> {
     const { holdersOf } = this.wanted;
-    if (holdersOf.length === 0) return { holders: undefined };
+    if (holdersOf.length === 0) return { holders: undefined, redirected: [] };
     const { config, kept, served, isPortTaken } = this.nginx;
     const texts = [config.kind === 'present' ? config.text : '', kept ?? ''];
     const own = texts.find((text) => served !== undefined && generationOf(text) === served);
@@ -26,6 +26,7 @@ export class DoorsModel implements Doors {
       ...listensOf(own ?? '').map((listen) => ({ ...listen, user: 'root' })),
       ...(isPortTaken ? [foreign] : []),
     ];
-    return { holders: all.filter(({ port }) => holdersOf.some((listen) => listen.port === port)) };
+    const holders = all.filter(({ port }) => holdersOf.some((listen) => listen.port === port));
+    return { holders, redirected: [] };
   }
 }

@@ -83,7 +83,7 @@ describe('a port that another program holds', () => {
   });
 
   test('is named with its user, and nginx’ own sockets are not', () => {
-    const world = { ingress: refusing, doors: { holders: [own, holder()] } };
+    const world = { ingress: refusing, doors: { holders: [own, holder()], redirected: [] } };
     const { IngressRunning } = ask(world, reloaded).findings;
     assert.equal(IngressRunning.reason, 'PortTaken');
     assert.equal(
@@ -102,7 +102,10 @@ describe('a port that another program holds', () => {
       budget: { count: 5, periodMs: 600_000, maxDelayMs: 1 },
     });
     const ingress = { ...refusing, config: { kind: 'present', text: served.text, mode: 0o644 } as const };
-    const { IngressRunning } = ask({ ingress, doors: { holders: [own, holder()] } }, memory).findings;
+    const { IngressRunning } = ask(
+      { ingress, doors: { holders: [own, holder()], redirected: [] } },
+      memory,
+    ).findings;
     assert.equal(IngressRunning.reason, 'PortTaken');
     assert.match(IngressRunning.message, /^8082\/tcp .*former config stays in force$/);
   });
@@ -116,22 +119,65 @@ describe('a port that another program holds', () => {
       const { IngressRunning } = ask({
         ingress,
         units: units({}, state),
-        doors: { holders: [own] },
+        doors: { holders: [own], redirected: [] },
       }).findings;
       assert.equal(IngressRunning.reason, 'PortTaken');
       assert.match(IngressRunning.message, /^80\/tcp .* of root\).*nginx does not run$/);
     }
     const starting = units({}, { activeState: 'activating', subState: 'start' });
-    const { IngressRunning } = ask({ ingress, units: starting, doors: { holders: [own] } }).findings;
+    const { IngressRunning } = ask({
+      ingress,
+      units: starting,
+      doors: { holders: [own], redirected: [] },
+    }).findings;
     assert.equal(IngressRunning.reason, 'Starting', 'the socket may be the starting nginx’ own');
   });
 
   test('is nobody’s where nobody knows which sockets are nginx’ own', () => {
     const unknown = { ...refusing, servingGeneration: 'f'.repeat(16) };
     const forgotten = { ...reloaded, ingressListens: undefined };
-    const world = { ingress: unknown, doors: { holders: [own, holder()] } };
+    const world = { ingress: unknown, doors: { holders: [own, holder()], redirected: [] } };
     assert.equal(ask(world, forgotten).findings.IngressRunning.reason, 'ReloadRefused');
     assert.equal(ask(world, reloaded).findings.IngressRunning.reason, 'PortTaken');
+  });
+});
+
+describe('a port that nginx listens at', () => {
+  const ingress = { ...refusing, servingGeneration: wanted.generation };
+
+  test('is tried while it is served, and by each config anew', () => {
+    assert.deepEqual(ask({ ingress }).doors, {
+      holdersOf: [],
+      tried: listensOf(wanted.text),
+      servedBy: wanted.generation,
+    });
+    const other = ask({ ingress: refusing }, reloaded).doors;
+    assert.deepEqual(other.tried, listensOf(wanted.text), 'what is known of them is kept meanwhile');
+    assert.equal(other.servedBy, undefined);
+  });
+
+  test('and that is led elsewhere is told with what to do, and nothing is restarted for it', () => {
+    const redirected = [
+      { address: '10.99.0.2', port: 80 },
+      { address: '10.99.0.2', port: 8082 },
+      { address: 'fd00::2', port: 80 },
+    ];
+    const led = ask({ ingress, doors: { holders: undefined, redirected } });
+    const { IngressRunning } = led.findings;
+    assert.equal(IngressRunning.status, 'false');
+    assert.equal(IngressRunning.reason, 'PortRedirected');
+    assert.match(
+      IngressRunning.message,
+      /^80\/tcp, 8082\/tcp: .* to 10\.99\.0\.2 and fd00::2 end elsewhere.*enablelb=true/,
+    );
+    assert.deepEqual(
+      led.actions.map((action) => action.do),
+      ['ingress.keep'],
+      'as where all is well',
+    );
+    assert.equal(led.doors.servedBy, wanted.generation, 'it goes on being tried');
+    const none = ask({ ingress, doors: { holders: undefined, redirected: [] } });
+    assert.equal(none.findings.IngressRunning.reason, 'Serving');
   });
 });
 
@@ -150,17 +196,20 @@ describe('a socket is in the way', () => {
     ['of a port that nobody wants', holder({ port: 9 }), listens, false],
   ] as const)
     test(`${isInTheWay ? 'where it is' : 'unless it is'} ${what}`, () => {
-      assert.equal(takenPorts(of, [], { holders: [taken] }) !== undefined, isInTheWay);
+      assert.equal(takenPorts(of, [], { holders: [taken], redirected: [] }) !== undefined, isInTheWay);
     });
 
   test('and many of them are told in few words', () => {
     const many = Array.from({ length: 9 }, (_, i) => holder({ address: `10.0.0.${i}` }));
     assert.match(
-      takenPorts(listens, [], { holders: many }) ?? '',
+      takenPorts(listens, [], { holders: many, redirected: [] }) ?? '',
       /10\.0\.0\.2:8082 of games\) and 6 more: /,
     );
     assert.match(
-      takenPorts(listens, [], { holders: [holder({ protocol: 'udp', port: 443, address: '::' })] }) ?? '',
+      takenPorts(listens, [], {
+        holders: [holder({ protocol: 'udp', port: 443, address: '::' })],
+        redirected: [],
+      }) ?? '',
       /^443\/udp .*socket \[::\]:443 .*ss -lunp 'sport = :443'/,
     );
   });
