@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { forgetRules, portmapRules } from '../support/portmap.ts';
 import { editConfig, reload, waitForReason } from './ask.ts';
 import { Bed } from './bed.ts';
 import { exampleDoors, type Knock, type Knocking } from './client.ts';
@@ -197,6 +198,28 @@ describe('the doors of a node', () => {
       assertNoneLost(await knocking.stop(), 5);
     });
 
+    test('are called shut where a rule in the kernel leads one away, and are left alone', async () => {
+      const run = await bed.node.unitProperty(ingressUnit, 'InvocationID');
+      const pod = await startPod(bed);
+      const iptables = 'iptables-nft';
+      const mapping = { iptables, podNetwork: '10.42.77.0/24', pod: pod.address, podPort: 8000 };
+      for (const rule of portmapRules({ ...mapping, hostPort: 8084 })) await bed.node.runInNetwork(rule);
+      await editConfig(bed, addDoor('balanced', 8084));
+      await reload(bed);
+      await waitForReason(bed, 'IngressRunning', 'Serving', 15_000);
+      assert.equal((await bed.client.http(8084)).body, 'the pod');
+      const message = await waitForReason(bed, 'IngressRunning', 'PortRedirected', 40_000);
+      assert.match(message, /^8084\/tcp: nginx listens, and connections to 10\.99\.0\.2 end elsewhere/);
+      await bed.waitForCondition('Ready', 'false', 5_000);
+      await bed.node.runInNetwork(forgetRules(iptables));
+      await waitForReason(bed, 'IngressRunning', 'Serving', 30_000);
+      assert.match((await bed.client.http(8084)).body, /traefik/);
+      assert.equal(await bed.node.unitProperty(ingressUnit, 'InvocationID'), run);
+      await pod.end();
+      await knocking.more(5);
+      assertNoneLost(await knocking.stop(), 20);
+    });
+
     test('stay open while nginx refuses a config, which never takes the place of the good one', async () => {
       const module = '/usr/share/nginx/modules-available/mod-stream.conf';
       const good = '/var/lib/mooring/nginx/nginx.conf';
@@ -242,6 +265,30 @@ describe('the doors of a node', () => {
     });
   });
 });
+
+/** A pod beside the node's own network, with a web server at port 8000. */
+async function startPod(bed: Bed): Promise<{ readonly address: string; end(): Promise<void> }> {
+  const script = `
+import http.server
+class Pod(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b'the pod')
+http.server.HTTPServer(('0.0.0.0', 8000), Pod).serve_forever()
+`;
+  const service = ['systemd-run', '--unit=pod', '--service-type=exec', '-p', 'PrivateNetwork=yes'];
+  await bed.node.run([...service, 'python3', '-c', script]);
+  const pid = await bed.node.unitProperty('pod.service', 'MainPID');
+  const inside = `nsenter -t ${pid.trim()} -n ip`;
+  await bed.node.run(
+    `ip link add pod0 type veth peer name eth0 netns ${pid.trim()} && ip addr add 10.42.77.1/24 dev pod0 && ip link set pod0 up && ${inside} addr add 10.42.77.5/24 dev eth0 && ${inside} link set eth0 up && ${inside} route add default via 10.42.77.1 && sysctl -qw net.ipv4.ip_forward=1`,
+  );
+  return {
+    address: '10.42.77.5',
+    end: async () => {
+      await bed.node.run(['systemctl', 'stop', 'pod.service']);
+    },
+  };
+}
 
 /** A connection through port 80 that is opened, left alone with half a request, and finished when the test says so. */
 function holdConnection(bed: Bed): { open(): Promise<void>; finish(): Promise<string> } {

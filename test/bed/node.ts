@@ -157,6 +157,12 @@ export class BedNode {
     return this.#run.tryRun([...this.enterCommand(), ...words(command)], { part: 'inside' }, options);
   }
 
+  /** Runs a program of the host in the node's network, for what is not installed inside. */
+  async runInNetwork(line: string): Promise<string> {
+    const command = ['nsenter', '-t', String(this.initPid), '-n', '--', 'sh', '-ec', line];
+    return this.#run.run(command, { part: 'inside' });
+  }
+
   /** Its PID 1, as the host numbers it. */
   get initPid(): number {
     if (this.#init === undefined) throw new BedError('the node does not run');
