@@ -13,6 +13,10 @@ export function ownAddress(family: 'udp4' | 'udp6'): Promise<string | undefined>
       resolve(address);
     };
     socket.once('error', () => finish(undefined));
-    socket.connect(9, anywhere[family], () => finish(socket.address().address));
+    // Without a route it is told here, and the socket has the address of nowhere.
+    socket.connect(9, anywhere[family], (error?: Error) => {
+      const address = error === undefined ? socket.address().address : undefined;
+      finish(address === '0.0.0.0' || address === '::' ? undefined : address);
+    });
   });
 }

@@ -126,6 +126,9 @@ function tests(): void {
     test('is tried at the address that others use', bounded, async () => {
       assert.equal(await ownAddress('udp4'), v4.address);
       assert.equal(await ownAddress('udp6'), v6.address);
+      sh('ip -6 route del default');
+      assert.equal(await ownAddress('udp6'), undefined, 'there is none');
+      sh('ip -6 route add default via fd99::9');
     });
   });
 
