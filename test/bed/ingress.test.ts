@@ -269,11 +269,11 @@ describe('the doors of a node', () => {
 /** A pod beside the node's own network, with a web server at port 8000. */
 async function startPod(bed: Bed): Promise<{ readonly address: string; end(): Promise<void> }> {
   const script = `
-import http.server
+import http.server, socketserver
 class Pod(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(b'the pod')
-http.server.HTTPServer(('0.0.0.0', 8000), Pod).serve_forever()
+socketserver.TCPServer(('0.0.0.0', 8000), Pod).serve_forever()
 `;
   const service = ['systemd-run', '--unit=pod', '--service-type=exec', '-p', 'PrivateNetwork=yes'];
   await bed.node.run([...service, 'python3', '-c', script]);
