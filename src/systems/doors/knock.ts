@@ -8,9 +8,10 @@
 import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { askGeneration } from '../ask-generation.ts';
 import { codeOf } from '../error.ts';
 import { readFileText } from '../files/atomic.ts';
-import { askGeneration } from '../nginx/generation.ts';
+
 import { plainAddress, type SocketRow, socketRows } from './socket-table.ts';
 
 /** A port and an address of this host. */
