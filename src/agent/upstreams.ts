@@ -3,7 +3,8 @@
  *
  * Always true here: an upstream is a port of this node, at 127.0.0.1 or at the node's own address, and none that the ingress or
  * mooring itself listens on. After a change of a NodePort the former one stays beside it for a while: kube-proxy follows some time
- * before or after mooring does, and whichever of the two is refused, nginx asks the other.
+ * before or after mooring does, and whichever of the two is refused, nginx asks the other. For UDP it does not (a session whose
+ * server refuses it is stuck: nginx, ngx_stream_proxy_process), so there the former one stays until the new one is seen to be served.
  */
 import type { Config, IngressConfig } from '../config/schema.ts';
 import type { ServicePort, ServiceReading } from '../systems/cluster/service-types.ts';
@@ -83,18 +84,25 @@ export function followed(
   };
 }
 
+/** Which of these are asked; `isServed` tells whether the one of now is known to be served. */
+export function tried(
+  { protocol }: IngressConfig,
+  { port, former }: RememberedNodePort,
+  isServed: boolean,
+): readonly number[] {
+  const [last] = former;
+  if (protocol === 'udp') return [isServed || last === undefined ? port : last.port];
+  return [port, ...former.map((one) => one.port)];
+}
+
 /** Where NodePorts are asked: loopback, unless a trial has shown that this node's address alone serves them. */
 export function hostOf({ reach }: ServiceReading, nodeAddress: string | undefined): string {
   return reach?.kind === 'node' ? (nodeAddress ?? reach.address) : '127.0.0.1';
 }
 
 /** The entry, passed on to these ports. */
-export function served(
-  entry: IngressConfig,
-  host: string,
-  { port, former }: RememberedNodePort,
-): ServedEntry {
+export function served(entry: IngressConfig, host: string, ports: readonly number[]): ServedEntry {
   const shown = host.includes(':') ? `[${host}]` : host;
-  const upstreams = [port, ...former.map((one) => one.port)].map((one) => `${shown}:${one}`);
-  return { ...entry, upstreams, ...(former.length > 0 ? { isOneServer: true } : {}) };
+  const upstreams = ports.map((port) => `${shown}:${port}`);
+  return { ...entry, upstreams, ...(ports.length > 1 ? { isOneServer: true } : {}) };
 }

@@ -121,7 +121,9 @@ async function found(entry: IngressConfig, random: Random): Promise<ServedEntry 
     });
     const reach = random.pick([{ kind: 'loopback' }, { kind: 'node', address: '10.45.0.7' }] as const);
     const state = { kind: 'live', isThere: true } as const;
-    const services = { [name]: { ports: answer?.ports ?? [], asOfMs: 0, state, reach } };
+    const services = {
+      [name]: { ports: answer?.ports ?? [], asOfMs: 0, state, reach, answering: [] },
+    };
     const fine = { status: 'true', reason: '', message: '' } as const;
     const result = upstreamsStage({ config, world: aWorld({ services }), memory, now: at(ms) }, {}, fine);
     memory = result.memory;

@@ -15,6 +15,7 @@ import {
   type ServedEntry,
   served,
   servicePortOf,
+  tried,
   wishOf,
 } from '../upstreams.ts';
 import { k3sUnit } from '../world.ts';
@@ -53,6 +54,7 @@ const unknownService: ServiceReading = {
   asOfMs: undefined,
   state: { kind: 'unasked' },
   reach: undefined,
+  answering: [],
 };
 
 export function upstreamsStage(
@@ -93,7 +95,9 @@ export function upstreamsStage(
     const key = `${wish.service} ${about.port}`;
     const remembered = followed(memory.nodePorts[key], port.nodePort, now.monoMs);
     nodePorts[key] = remembered;
-    const listed = served(entry, hostOf(reading, address ?? lastAddress(input)), remembered);
+    const isServed = reading.answering.includes(`${port.protocol} ${port.nodePort}`);
+    const host = hostOf(reading, address ?? lastAddress(input));
+    const listed = served(entry, host, tried(entry, remembered, isServed));
     entries.push(listed);
     found.push({ ...about, upstreams: addresses(listed), isLive, missing: undefined });
   }

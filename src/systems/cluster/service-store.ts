@@ -9,7 +9,7 @@ import { saveJson } from '../files/json-file.ts';
 import type { ServiceReading } from './service-types.ts';
 
 /** What is kept of one. */
-export type KnownService = Omit<ServiceReading, 'state'>;
+export type KnownService = Omit<ServiceReading, 'state' | 'answering'>;
 
 /** Twice what a config can want, with more ports than a Service has. */
 const maxServices = 128;

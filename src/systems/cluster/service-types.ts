@@ -35,6 +35,8 @@ export interface ServiceReading {
   readonly state: ServiceState;
   /** The newest trial that somebody answered; undefined where none was. */
   readonly reach: Reach | undefined;
+  /** `protocol port` of the NodePorts that were served in the newest trial of them. */
+  readonly answering: readonly string[];
 }
 
 /** All that are known, by `namespace/name`. */

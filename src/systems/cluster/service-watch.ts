@@ -12,9 +12,9 @@ import type { Wake } from '../wake.ts';
 import type { ClusterApi } from './api.ts';
 import { reasonOf } from './cluster-watch.ts';
 import { followService } from './service-follow.ts';
-import { type TryConnect, tryReach } from './service-reach.ts';
+import { type Trial, type TryPort, tryPorts } from './service-reach.ts';
 import { loadServices, saveServices } from './service-store.ts';
-import type { Reach, ServicePort, ServiceReading, ServicesAim, ServicesProbe } from './service-types.ts';
+import type { ServicePort, ServiceReading, ServicesAim, ServicesProbe } from './service-types.ts';
 
 export interface ServiceWatchOptions {
   readonly api: Omit<ClusterApi, 'nodeName'>;
@@ -29,7 +29,7 @@ export interface ServiceWatchOptions {
   readonly wake: Wake;
   readonly log: Log;
   /** Replaced by tests. */
-  readonly connect?: TryConnect;
+  readonly tryPort?: TryPort;
   /** Replaced by tests. Resolves after `ms`, and at once when `signal` is aborted. */
   readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
@@ -52,6 +52,9 @@ const pathSpreadMs = 15_000;
 const firstSpreadMs = 1_000;
 /** Between two trials of where NodePorts are served: it changes with kube-proxy's mode alone, which takes another run of k3s. */
 const trialMs = 600_000;
+/** While kube-proxy is expected to follow a change, which it does within seconds: on this node alone, so it costs nobody anything. */
+const quickTrialMs = 250;
+const quickTrials = 20;
 const firstTrialPauseMs = 1_000;
 const longestTrialPauseMs = 60_000;
 
@@ -60,6 +63,7 @@ const unknown: ServiceReading = {
   asOfMs: undefined,
   state: { kind: 'unasked' },
   reach: undefined,
+  answering: [],
 };
 
 /** Not started yet, and aimed at nothing. */
@@ -99,7 +103,7 @@ export function createServiceWatch(options: ServiceWatchOptions): ServiceWatch {
     const hasChanged = JSON.stringify(after) !== JSON.stringify(before.ports);
     const state = { kind: 'live', isThere: ports !== undefined } as const;
     const isNews = hasChanged || JSON.stringify(before.state) !== JSON.stringify(state);
-    change(name, { ports: after, asOfMs: wallNow(), state });
+    change(name, { ports: after, asOfMs: wallNow(), state, ...(hasChanged ? { answering: [] } : {}) });
     if (hasChanged) save();
     if (isNews) wake(`cluster: Service ${name}`);
     return hasChanged;
@@ -144,27 +148,33 @@ export function createServiceWatch(options: ServiceWatchOptions): ServiceWatch {
     return Promise.all([asking, trying]).then(ignore);
   }
 
-  /** Tries where the NodePorts are served: at once when they change, then now and then. */
+  /** Tries which NodePorts are served, and where: at once when they change, until all of them are, then now and then. */
   async function keepTrying(name: string, signal: AbortSignal, nextTurn: () => AbortSignal): Promise<void> {
     let failures = 0;
     while (!signal.aborted) {
       const turn = nextTurn();
       const tried = readingOf(name).ports.filter(({ isTold }) => isTold);
-      const reach = await tryReach(tried, aim.address, options.connect);
+      const trial = await tryPorts(tried, aim.address, options.tryPort);
       if (signal.aborted) return;
-      if (reach !== undefined && !turn.aborted) reached(name, reach);
-      failures = reach === undefined && tried.length > 0 ? failures + 1 : 0;
-      const afterFailureMs = Math.min(longestTrialPauseMs, firstTrialPauseMs * 2 ** (failures - 1));
-      const againMs = tried.length === 0 ? longMs : failures === 0 ? trialMs : afterFailureMs;
+      if (!turn.aborted) shown(name, trial);
+      failures = trial.answering.length < tried.length ? failures + 1 : 0;
+      const againMs = tried.length === 0 ? longMs : failures === 0 ? trialMs : trialPauseMs(failures);
       await pause(againMs * (0.5 + 0.5 * random()), AbortSignal.any([signal, turn]));
+      if (turn.aborted) failures = 0;
     }
   }
 
-  function reached(name: string, reach: Reach): void {
-    if (JSON.stringify(readingOf(name).reach) === JSON.stringify(reach)) return;
-    change(name, { reach });
-    save();
-    wake(`cluster: Service ${name} is reached at ${reach.kind}`);
+  function shown(name: string, { reach, answering }: Trial): void {
+    const before = readingOf(name);
+    const next = {
+      // A trial that nobody answered says nothing of where they are served.
+      reach: reach ?? before.reach,
+      answering: answering.map(({ protocol, nodePort }) => `${protocol} ${nodePort}`),
+    };
+    change(name, next);
+    if (JSON.stringify(next.reach) !== JSON.stringify(before.reach)) save();
+    const isNews = JSON.stringify(readingOf(name)) !== JSON.stringify(before);
+    if (isNews) wake(`cluster: NodePorts of ${name} are served: ${next.answering.join(', ') || 'none'}`);
   }
 
   function followAll(before: ServicesAim | undefined): void {
@@ -220,6 +230,10 @@ export function createServiceWatch(options: ServiceWatchOptions): ServiceWatch {
 }
 
 const longMs = 2 ** 31 - 1;
+const trialPauseMs = (failures: number) =>
+  failures <= quickTrials
+    ? quickTrialMs
+    : Math.min(longestTrialPauseMs, firstTrialPauseMs * 2 ** (failures - quickTrials - 1));
 const ignore = () => undefined;
 
 /** What is told, and of what was known before all that nothing told takes the place of: by its port, or by its name. */

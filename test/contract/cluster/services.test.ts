@@ -1,5 +1,6 @@
 /** Services followed at an API server that behaves and misbehaves, over TLS, with a real disk and real connections. */
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,7 +8,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClusterApi } from '../../../src/systems/cluster/api.ts';
-import { tryConnect, tryReach } from '../../../src/systems/cluster/service-reach.ts';
+import { tryConnect, tryPort, tryPorts } from '../../../src/systems/cluster/service-reach.ts';
 import type { ServiceReading, ServicesAim } from '../../../src/systems/cluster/service-types.ts';
 import { createServiceWatch, type ServiceWatch } from '../../../src/systems/cluster/service-watch.ts';
 import {
@@ -67,7 +68,7 @@ describe('a Service of the cluster', () => {
 
   const leave = (name: string, client: Identity) =>
     writeKubeconfig(folder, name, { server: server.url, ca: ca.cert, client });
-  const open = (connect: (host: string, port: number) => Promise<boolean> = async () => false) =>
+  const open = (attempt: (host: string, port: number) => Promise<boolean> = async () => false) =>
     createServiceWatch({
       api: createClusterApi({
         kubeconfigs: [join(folder, 'kubelet.kubeconfig'), join(folder, 'k3scontroller.kubeconfig')],
@@ -79,7 +80,7 @@ describe('a Service of the cluster', () => {
       random: () => 0.5,
       wake: (reason) => wakes.push(reason),
       log: (_level, message) => complaints.push(message),
-      connect,
+      tryPort: attempt,
       pause: async (ms, signal) => {
         pauses.push(ms);
         // What is long lasts until something ends it; what is short costs no time here.
@@ -405,15 +406,19 @@ describe('a Service of the cluster', () => {
     let tries = 0;
     watch = open(async () => {
       tries += 1;
-      return tries > 12;
+      return tries > 6 * 22;
     });
     await follow();
     await until('a reach', () => reading()?.reach?.kind === 'loopback');
-    assert.deepEqual(
-      pauses.filter((ms) => [750, 1_500, 3_000].includes(ms)).slice(0, 3),
-      [750, 1_500, 3_000],
+    const trials = pauses.filter((ms) => ms < 200_000 && ms !== 1_500);
+    assert.ok(
+      trials.slice(0, 20).every((ms) => ms <= 250 * 0.75 || ms > 400),
+      trials.join(' '),
     );
-    assert.ok(wakes.some((reason) => reason.includes('loopback')));
+    assert.deepEqual(pauses.filter((ms) => ms === 187.5).length, 20, 'quickly for some seconds');
+    assert.ok(pauses.includes(750), 'then more seldom');
+    assert.deepEqual(reading()?.answering, ['tcp 31693', 'tcp 30484', 'udp 30484']);
+    assert.ok(wakes.some((reason) => reason.includes('are served: tcp 31693')));
   });
 
   test('is left at once when mooring ends, in whatever it waits for', bounded, async () => {
@@ -440,6 +445,7 @@ describe('where NodePorts are served', () => {
     });
   const ports = (...numbers: number[]) =>
     numbers.map((nodePort) => ({ name: '', port: 1, protocol: 'tcp' as const, nodePort, isTold: true }));
+  const reachOf = async (...asked: Parameters<typeof tryPorts>) => (await tryPorts(...asked)).reach;
   afterEach(() => {
     for (const one of servers.splice(0)) one.close();
   });
@@ -447,27 +453,43 @@ describe('where NodePorts are served', () => {
   test('is loopback where that answers, also beside the node’s address', bounded, async () => {
     const port = await serve('127.0.0.1');
     await serve('127.0.0.2', port);
-    assert.deepEqual(await tryReach(ports(port), '127.0.0.2'), { kind: 'loopback' });
-    assert.deepEqual(await tryReach(ports(1, port), undefined), { kind: 'loopback' });
+    assert.deepEqual(await reachOf(ports(port), '127.0.0.2'), { kind: 'loopback' });
+    assert.deepEqual(await reachOf(ports(1, port), undefined), { kind: 'loopback' });
   });
 
   test('is the node’s address where that alone answers', bounded, async () => {
     const port = await serve('127.0.0.2');
-    assert.deepEqual(await tryReach(ports(port), '127.0.0.2'), { kind: 'node', address: '127.0.0.2' });
-    assert.equal(await tryReach(ports(port), undefined), undefined);
+    assert.deepEqual(await reachOf(ports(port), '127.0.0.2'), { kind: 'node', address: '127.0.0.2' });
+    assert.equal(await reachOf(ports(port), undefined), undefined);
   });
 
   test('is loopback where kube-proxy begins to serve between two questions', bounded, async () => {
     const answers = [false, true, true];
-    assert.deepEqual(await tryReach(ports(5), '10.45.0.7', async () => answers.shift() ?? false), {
-      kind: 'loopback',
-    });
+    const { reach } = await tryPorts(ports(5), '10.45.0.7', async () => answers.shift() ?? false);
+    assert.deepEqual(reach, { kind: 'loopback' });
   });
 
-  test('is not known where nobody answers, or UDP alone is served', bounded, async () => {
-    assert.equal(await tryReach(ports(1), '127.0.0.2'), undefined);
-    const udp = [{ name: '', port: 1, protocol: 'udp' as const, nodePort: 5, isTold: true }];
-    assert.equal(await tryReach(udp, '127.0.0.2', async () => true), undefined);
+  test('is not known where nobody answers', bounded, async () => {
+    assert.deepEqual(await tryPorts(ports(1), '127.0.0.2'), { reach: undefined, answering: [] });
+    assert.equal(await tryPort('127.0.0.1', 1, 'udp'), false, 'the kernel refuses a datagram');
+  });
+
+  test('is told port by port, for UDP by what nobody refuses', bounded, async () => {
+    const port = await serve('127.0.0.2');
+    const endpoint = createSocket('udp4');
+    await new Promise<void>((resolve) => endpoint.bind(0, '127.0.0.2', resolve));
+    const udp = [endpoint.address().port, 1].map((nodePort) => ({
+      name: '',
+      port: 1,
+      protocol: 'udp' as const,
+      nodePort,
+      isTold: true,
+    }));
+    const mixed = await tryPorts([...udp, ...ports(port, 1)], '127.0.0.2');
+    assert.deepEqual(mixed.reach, { kind: 'node', address: '127.0.0.2' });
+    assert.deepEqual(mixed.answering, [udp[0], ...ports(port)]);
+    assert.deepEqual((await tryPorts(udp, '127.0.0.2')).reach, { kind: 'node', address: '127.0.0.2' });
+    endpoint.close();
   });
 
   test('is tried with a deadline', bounded, async () => {

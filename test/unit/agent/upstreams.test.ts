@@ -35,6 +35,7 @@ const live: ServiceReading = {
   asOfMs: 1_790_000_000_000,
   state: { kind: 'live', isThere: true },
   reach: undefined,
+  answering: [],
 };
 const fine = { status: 'true', reason: 'Verified', message: '' } as const;
 
@@ -185,6 +186,22 @@ describe('upstreams that are found in the cluster', () => {
       const after = ask({ reading: moved, memory: late.memory, ms: 230_000 });
       assert.deepEqual(upstreamsOf(after)['http'], ['127.0.0.1:32000']);
       assert.equal(after.wakeAtMs, undefined);
+    });
+
+    test('are one after the other for UDP, once the new one is seen to be served', () => {
+      const other = [...ports.slice(0, 2), aPort('websecure-http3', 443, 32_444, 'udp')];
+      const answering = ['tcp 31693', 'tcp 30484'];
+      const first = ask({ reading: { ...live, ports: other, answering }, memory: ask().memory, ms: 200_000 });
+      assert.deepEqual(upstreamsOf(first)['quic'], ['127.0.0.1:30485']);
+      const seen = { ...live, ports: other, answering: [...answering, 'udp 32444'] };
+      const then = ask({ reading: seen, memory: first.memory, ms: 201_000 });
+      assert.deepEqual(upstreamsOf(then)['quic'], ['127.0.0.1:32444']);
+      const unseen = ask({ reading: { ...live, ports: other }, memory: first.memory, ms: 230_000 });
+      assert.deepEqual(
+        upstreamsOf(unseen)['quic'],
+        ['127.0.0.1:32444'],
+        'which is not waited for without end',
+      );
     });
 
     test('again and again keep a short list, and back again are not listed twice', () => {
