@@ -118,6 +118,26 @@ export class Home {
     await this.run(['curl', '-sSf', '--max-time', '5', '--data', who, `${k3sControl}/access`]);
   }
 
+  /** Gives ports of Traefik's Service other NodePorts, by the ports' names; kube-proxy follows a second later. */
+  async k3sNodePorts(ports: Readonly<Record<string, number>>): Promise<void> {
+    await this.#tellK3s('nodeports', JSON.stringify(ports));
+  }
+
+  /** Whom the cluster's API lets see Services; `kubelet` unless told. */
+  async k3sServiceAccess(who: 'kubelet' | 'controller' | 'nobody'): Promise<void> {
+    await this.#tellK3s('service-access', who);
+  }
+
+  /** Cuts the connections of all watches at the API, or forgets the versions that they may go on from. */
+  async k3sWatches(fault: 'cut' | 'forget'): Promise<void> {
+    await this.#tellK3s('watches', fault);
+  }
+
+  /** Refuses all certificates that clients have shown so far, as if they had expired. */
+  async revokeK3sCertificates(): Promise<void> {
+    await this.#tellK3s('certificates', 'revoke');
+  }
+
   /** Whether a disruption budget lets go of a pod that is to be evicted; `free` unless told. */
   async k3sBudget(state: 'free' | 'spent'): Promise<void> {
     await this.run(['curl', '-sSf', '--max-time', '5', '--data', state, `${k3sControl}/budget`]);
@@ -183,6 +203,10 @@ export class Home {
     const files = ['home-zerotier', 'home-k3s', 'home-dns', 'home-prometheus'];
     const script = 'for f in "$@"; do echo "== $f"; tail -n 25 "$f.log" 2>/dev/null; done';
     return runCommand(['sh', '-c', `cd ${this.#run.dir} && ${script}`, 'logs', ...files]);
+  }
+
+  async #tellK3s(path: string, body: string): Promise<void> {
+    await this.run(['curl', '-sSf', '--max-time', '5', '--data', body, `${k3sControl}/${path}`]);
   }
 
   #k3sFolder(): string {

@@ -212,10 +212,20 @@ export class Cluster {
   }
 
   async nodes(): Promise<HomeNode[]> {
-    const script =
-      'import urllib.request as u;print(u.urlopen("http://127.0.0.1:6480/nodes",timeout=3).read().decode())';
-    const nodes: HomeNode[] = JSON.parse(await this.#atHome('python3', '-c', script));
+    const nodes: HomeNode[] = JSON.parse(await this.#askHome('nodes'));
     return nodes;
+  }
+
+  /** The server's state, as far as a test needs it. */
+  async homeState(): Promise<{ readonly watches: number }> {
+    const state: { watches: number } = JSON.parse(await this.#askHome('state'));
+    return state;
+  }
+
+  #askHome(path: string): Promise<string> {
+    const script =
+      'import sys,urllib.request as u;print(u.urlopen("http://127.0.0.1:6480/"+sys.argv[1],timeout=3).read().decode())';
+    return this.#atHome('python3', '-c', script, path);
   }
 
   /** Asks the Kubernetes API through the agent's balancer, with `kubelet`'s or `k3s-controller`'s certificate. */

@@ -11,6 +11,7 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 import time
 
 from . import balancer, knobs, kubeconfig, labels, log, network, options, pods, processes
@@ -19,11 +20,14 @@ from .supervisor import Rejected, Supervisor, SupervisorError
 VALIDATE_RETRY_S = 2
 CONFIG_RETRY_S = 5
 TOKEN_FILE_WAIT_S = 240
+# Set by SIGUSR1: the client certificates are to be replaced.
+RENEWAL = threading.Event()
 
 
 def main(argv):
     signal.signal(signal.SIGTERM, _terminated)
     signal.signal(signal.SIGINT, _terminated)
+    signal.signal(signal.SIGUSR1, lambda *_: RENEWAL.set())
     try:
         chosen = options.load(argv)
     except options.OptionError as error:
@@ -95,6 +99,10 @@ class _Agent:
         # Whether the server has a pod here that is to run, and which it has not yet been told of as ended.
         self.has_pod = True
         self.ended = []
+        # NodePorts as the server tells them, those that are in force, and when the newest are to be.
+        self.told_ports = {"version": 0, "ports": []}
+        self.node_ports = []
+        self.ports_due = float("inf")
 
     def run(self):
         chosen = self.options
@@ -118,6 +126,7 @@ class _Agent:
         if refusal:
             log.fatal(f"Error: kubelet exited: {refusal}")
         self._start_node(config)
+        threading.Thread(target=self._follow_node_ports, daemon=True).start()
         self._serve()
 
     def _check_node_addresses(self):
@@ -179,15 +188,36 @@ class _Agent:
             ) from error
         folder = os.path.join(self.options["data-dir"], "agent")
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        kubelet = self.server.call("GET", "/v1-k3s/client-kubelet.crt", self._node_headers())
-        controller = self.server.call("GET", "/v1-k3s/client-k3s-controller.crt")
         _write_private(f"{folder}/server-ca.crt", self.server.ca)
         _write_private(f"{folder}/client-ca.crt", self.server.call("GET", "/v1-k3s/client-ca.crt"))
         _write_private(f"{folder}/serving-kubelet.crt", certificate)
         _write_private(f"{self.children.folder}/traefik.pem", config["traefikPem"])
+        self._renew_certificates()
+        self.told_ports = self._ask_node_ports(0)
+        self.node_ports = self.told_ports["ports"]
+        return config
+
+    def _renew_certificates(self):
+        folder = os.path.join(self.options["data-dir"], "agent")
+        kubelet = self.server.call("GET", "/v1-k3s/client-kubelet.crt", self._node_headers())
+        controller = self.server.call("GET", "/v1-k3s/client-k3s-controller.crt")
         kubeconfig.write(folder, "kubelet", "client-kubelet", kubelet)
         kubeconfig.write(folder, "k3scontroller", "client-k3s-controller", controller)
-        return config
+
+    def _ask_node_ports(self, after):
+        return json.loads(self.server.call("GET", f"/standin/node-ports?after={after}", self._node_headers()))
+
+    def _follow_node_ports(self):
+        """kube-proxy's watch: what changes is in force a moment later."""
+        while True:
+            try:
+                told = self._ask_node_ports(self.told_ports["version"])
+            except SupervisorError:
+                time.sleep(1)
+                continue
+            if told["ports"] != self.told_ports["ports"]:
+                self.ports_due = time.monotonic() + knobs.read()["nodePortDelayS"]
+            self.told_ports = told
 
     def _node_headers(self):
         return {
@@ -252,7 +282,7 @@ class _Agent:
         if not self.has_pod:
             pods.end(self.children)
         address = pods.ensure(self.children, self.flannel)[1] if self.has_pod else None
-        pods.ensure_node_ports(self.children, address)
+        pods.ensure_node_ports(self.children, address, self.node_ports, self.flannel.node_ip)
 
     def _sync_pods(self, bound):
         """Starts and ends what the server wants started and ended, and tells it what has ended."""
@@ -275,12 +305,26 @@ class _Agent:
             try:
                 if self.has_pod:
                     pods.ensure(self.children, self.flannel)
+                if time.monotonic() >= self.ports_due:
+                    self.ports_due = float("inf")
+                    self.node_ports = self.told_ports["ports"]
+                    self._start_pod()
             except (network.NetworkError, pods.PodError) as error:
                 log.error(f"Error syncing pod, skipping: {error}")
             if time.monotonic() >= next_beat:
                 self._beat()
                 next_beat = time.monotonic() + knobs.read()["heartbeatS"]
+            if RENEWAL.is_set():
+                self._try_renewal()
             time.sleep(0.5)
+
+    def _try_renewal(self):
+        try:
+            self._renew_certificates()
+            RENEWAL.clear()
+            log.info("Renewed the client certificates")
+        except SupervisorError as error:
+            log.error(f"Failed to renew the client certificates: {error}")
 
     def _vxlan_lost(self, already):
         behaviour = knobs.read()["flannelLoss"]

@@ -1,8 +1,8 @@
-"""The Kubernetes API as far as nodes and their pods, for those who show a certificate: lists page by page, a Node by name, cordon
-(PATCH of spec.unschedulable) and eviction.
+"""The Kubernetes API as far as nodes, their pods and Services, for those who show a certificate: lists page by page, a Node by name,
+cordon (PATCH of spec.unschedulable) and eviction; Services in a list or a watch.
 
 Must always hold: who may do what is as in Kubernetes. Since 1.32 a kubelet sees its own Node and its own pods alone, and k3s'
-agent has a second identity that sees all (`controller`); before that both did (`kubelet`); `nobody` takes the nodes from both.
+agent has a second identity that sees all (`controller`); before that both did (`kubelet`); `nobody` takes the nodes from both. Services are for a kubelet to see.
 Writing is the kubelet's, and to its own Node and pods alone, but never to the Node's taints (NodeRestriction).
 """
 import base64
@@ -13,11 +13,14 @@ import typing
 import urllib.parse
 
 ACCESS = ("controller", "kubelet", "nobody")
+# Whom it lets see Services.
+SERVICE_ACCESS = ("kubelet", "controller", "nobody")
 # Whether the disruption budget of the pods still allows an eviction.
 BUDGETS = ("free", "spent")
 PREFIX = "flannel.alpha.coreos.com/"
 PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
 KUBELET = "system:node:"
+SERVICES = re.compile(r"/api/v1/namespaces/([^/]+)/services(?:/([^/]+))?")
 EVICTION = re.compile(r"/api/v1/namespaces/([^/]+)/pods/([^/]+)/eviction")
 
 
@@ -35,12 +38,15 @@ def user_of(certificate):
 
 
 def answer(home, certificate, request):
-    """(status, document) for a request."""
+    """(status, document) for a request; for a watch the lines that its events are, None where it is to be cut."""
     parts = urllib.parse.urlsplit(request.target)
     path, query = urllib.parse.unquote(parts.path), urllib.parse.parse_qs(parts.query)
     user = user_of(certificate)
-    if user is None:
+    if user is None or home.is_revoked(certificate):
         return _status(401, "Unauthorized")
+    services = SERVICES.fullmatch(path)
+    if services:
+        return _services(home, user, query, *services.groups()) if request.verb == "GET" else _no_such_verb()
     eviction = EVICTION.fullmatch(path)
     if eviction:
         return _evict(home, user, request, *eviction.groups()) if request.verb == "POST" else _no_such_verb()
@@ -61,6 +67,26 @@ def _nodes(home, user, query, name):
     if name:
         return (200, {"kind": "Node", "apiVersion": "v1", **found[0]}) if found else _status(404, f'nodes "{name}" not found')
     return _page("NodeList", found, query)
+
+
+def _services(home, user, query, namespace, name):
+    is_kubelet = user.startswith(KUBELET)
+    if home.service_access != ("kubelet" if is_kubelet else "controller"):
+        return _forbidden(f'services is forbidden: User "{user}" cannot list resource "services" in API group "" in the namespace "{namespace}"')
+    field, _, wanted = query.get("fieldSelector", [""])[0].partition("=")
+    if field not in ("", "metadata.name"):
+        return _status(400, f'field label not supported: "{field}"')
+    wanted = name or wanted or None
+    if query.get("watch", [""])[0] in ("true", "1") and not name:
+        version, seconds = query.get("resourceVersion", ["0"])[0], query.get("timeoutSeconds", ["1800"])[0]
+        if not version.isdigit() or not seconds.isdigit():
+            return _status(400, "resourceVersion or timeoutSeconds is no number")
+        bookmarks = query.get("allowWatchBookmarks", [""])[0] in ("true", "1")
+        return 200, home.services.watch(namespace, wanted, int(version), int(seconds), bookmarks)
+    version, found = home.services.list(namespace, wanted)
+    if name:
+        return (200, found[0]) if found else _status(404, f'services "{name}" not found')
+    return 200, {"kind": "ServiceList", "apiVersion": "v1", "metadata": {"resourceVersion": str(version)}, "items": found}
 
 
 def _may_see(access, user, name):

@@ -19,6 +19,11 @@ DEFAULTS = {
     "proxyProtocol": {"http": False, "https": False},
     # nft, userland, or auto: nft where it works.
     "nodePorts": "auto",
+    # iptables: NodePorts at all local addresses, 127.0.0.1 too; nftables: at the node's own address alone. Heeded at the agent's start
+    # and with each change of a NodePort.
+    "kubeProxy": "iptables",
+    # Seconds until a changed NodePort is in force.
+    "nodePortDelayS": 1,
 }
 
 

@@ -13,8 +13,6 @@ PROXY = "nodeports"
 TABLE = "k3s-standin"
 # terminationGracePeriodSeconds' default
 GRACE_S = 30
-# (protocol, NodePort, port of the pod); HTTP/3 has the NodePort of HTTPS, as Traefik's chart gives it
-NODE_PORTS = (("tcp", 31693, 8000), ("tcp", 30484, 8443), ("udp", 30484, 8443))
 
 
 class PodError(Exception):
@@ -62,12 +60,14 @@ def end(children):
     children.end(POD, GRACE_S)
 
 
-def ruleset(address):
-    """kube-proxy's NodePorts for local addresses of the node, and its masquerade; no IPv6, as with an IPv4 cluster.
+def ruleset(address, ports, node_ip):
+    """kube-proxy's NodePorts, and its masquerade; no IPv6, as with an IPv4 cluster. `ports`: (protocol, NodePort, port of the pod).
 
+    In iptables mode they are for all local addresses of the node, in nftables mode for its address in the cluster alone.
     Without a pod (None) the ports lead nowhere, and the hooks stay for connections that are still open.
     """
-    rules = "\n".join(f"{proto} dport {port} dnat to {address}:{to}" for proto, port, to in NODE_PORTS if address)
+    rules = "\n".join(f"{proto} dport {port} dnat to {address}:{to}" for proto, port, to in ports if address)
+    local = f"ip daddr {node_ip}" if knobs.read()["kubeProxy"] == "nftables" else "fib daddr type local"
     masquerade = f"ct status dnat ip daddr {address} masquerade" if address else ""
     pods = ipaddress.ip_network("10.42.0.0/16")
     return f"""add table ip {TABLE}
@@ -78,11 +78,11 @@ chain nodeports {{
 }}
 chain output {{
 type nat hook output priority -100;
-fib daddr type local jump nodeports
+{local} jump nodeports
 }}
 chain prerouting {{
 type nat hook prerouting priority -100;
-fib daddr type local jump nodeports
+{local} jump nodeports
 }}
 chain postrouting {{
 type nat hook postrouting priority 100;
@@ -99,14 +99,14 @@ def drop_rules():
         network.run("nft", "-f", "-", stdin=f"add table ip {TABLE}\ndelete table ip {TABLE}\n")
 
 
-def ensure_node_ports(children, address):
+def ensure_node_ports(children, address, node_ports, node_ip):
     """By nftables where that works, else by a process that listens and connects from cni0's address."""
     choice = knobs.read()["nodePorts"]
     if choice == "userland":
         drop_rules()
     if choice != "userland":
         try:
-            network.run("nft", "-f", "-", stdin=ruleset(address))
+            network.run("nft", "-f", "-", stdin=ruleset(address, node_ports, node_ip))
             children.kill(PROXY)
             return
         except network.NetworkError as error:
@@ -114,14 +114,14 @@ def ensure_node_ports(children, address):
                 raise
             log.warning(f"no nftables, NodePorts come from a process: {error}")
     record = children.read(PROXY)
-    if record is not None and record["address"] == address:
+    ports = [f"{proto}:{port}:{to}" for proto, port, to in node_ports]
+    if record is not None and (record["address"], record.get("ports")) == (address, ports):
         return
     children.kill(PROXY)
     if address is None:
         return
-    ports = [f"{proto}:{port}:{to}" for proto, port, to in NODE_PORTS]
     child = children.start(PROXY, "standin-nodeports", address, *ports)
     child.stdin.close()
     _expect(child, "serving")
     child.stdout.close()
-    children.write(PROXY, child.pid, address=address)
+    children.write(PROXY, child.pid, address=address, ports=ports)

@@ -20,8 +20,11 @@ import urllib.parse
 
 from . import api, pki
 from .nodes import Nodes
+from .services import Services
 
-NODE_PATHS = ("/v1-k3s/serving-kubelet.crt", "/v1-k3s/client-kubelet.crt", "/standin/node")
+NODE_PATHS = ("/v1-k3s/serving-kubelet.crt", "/v1-k3s/client-kubelet.crt", "/standin/node", "/standin/node-ports")
+# How long an agent's question for NodePorts waits for a change.
+NODE_PORTS_WAIT_S = 5
 MODES = ("ok", "refuse", "hang", "503", "starting")
 
 
@@ -42,6 +45,21 @@ class _Quiet(http.server.BaseHTTPRequestHandler):
 
     def answer_json(self, value, status=200):
         self.answer(status, json.dumps(value, indent=1) + "\n", "application/json")
+
+    def stream(self, lines):
+        """Sends each line as it comes; an end in order, unless the connection is to be cut."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        for line in lines:
+            self.server.home.await_answerable()
+            if line is None:
+                return
+            data = line.encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.write(b"0\r\n\r\n")
 
     def body(self):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
@@ -73,7 +91,7 @@ class _Supervisor(_Quiet):
             kind = self.headers.get("Content-Type", "").partition(";")[0].strip()
             request = api.Request(self.command, self.path, kind, body)
             status, document = api.answer(home, self.request.getpeercert(), request)
-            return self.answer_json(document, status)
+            return self.answer_json(document, status) if isinstance(document, dict) else self.stream(document)
         if not self._authorised():
             return self.answer(401, "Unauthorized\n")
         if path == "/v1-k3s/config":
@@ -92,6 +110,9 @@ class _Supervisor(_Quiet):
             return self.answer(403, "node password rejected\n")
         if path == "/standin/node":
             return self.answer_json(home.nodes.report(name, json.loads(body)))
+        if path == "/standin/node-ports":
+            after = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query).get("after", ["0"])[0]
+            return self.answer_json(home.services.node_ports(int(after), NODE_PORTS_WAIT_S))
         if path == "/v1-k3s/client-kubelet.crt":
             return self.answer(200, pki.client(home.folder, f"/O=system:nodes/CN=system:node:{name}"))
         return self.answer(200, home.read("server.crt"))
@@ -114,11 +135,28 @@ class _Control(_Quiet):
         if self.path == "/nodes":
             return self.answer_json(home.nodes.list())
         if self.path == "/state":
-            return self.answer_json({"mode": home.mode, "token": home.token, "nodes": home.nodes.list()})
+            told = {"mode": home.mode, "token": home.token, "watches": home.services.watching, "nodes": home.nodes.list()}
+            return self.answer_json(told)
         return self.answer(404, "not found\n")
 
     def do_POST(self):
         mode = self.body().strip()
+        if self.path == "/service-access" and mode in api.SERVICE_ACCESS:
+            self.server.home.service_access = mode
+            return self.answer_json({"serviceAccess": mode})
+        if self.path == "/certificates" and mode == "revoke":
+            return self.answer_json({"revoked": self.server.home.revoke()})
+        if self.path == "/watches" and mode in ("cut", "forget"):
+            services = self.server.home.services
+            (services.cut if mode == "cut" else services.forget)()
+            return self.answer_json({"watches": mode})
+        if self.path == "/nodeports":
+            self.server.home.services.move(json.loads(mode))
+            return self.answer_json(self.server.home.services.node_ports())
+        service = self._service()
+        if service:
+            self.server.home.services.put(service, json.loads(mode))
+            return self.answer_json({"service": "/".join(service)})
         if self.path == "/access" and mode in api.ACCESS:
             self.server.home.access = mode
             return self.answer_json({"access": mode})
@@ -132,7 +170,14 @@ class _Control(_Quiet):
         self.server.home.set_mode(mode)
         return self.answer_json({"mode": mode})
 
+    def _service(self):
+        """The Service that the path names: /services/NAMESPACE/NAME."""
+        parts = self.path.split("/")
+        return tuple(parts[2:]) if len(parts) == 4 and parts[1] == "services" else None
+
     def do_DELETE(self):
+        if self._service():
+            return self.answer(200 if self.server.home.services.delete(self._service()) else 404, "")
         found = self.path.startswith("/nodes/") and self.server.home.nodes.delete(urllib.parse.unquote(self.path[7:]))
         return self.answer(200 if found else 404, "")
 
@@ -160,13 +205,17 @@ class Home:
         self.listen = _address(arguments.listen)
         self.mode = "ok"
         self.access = "controller"
+        self.service_access = "kubelet"
         self.budget = "free"
+        # Serial numbers of the certificates that clients have shown, and of those that are refused from now on.
+        self.shown, self.revoked = set(), set()
         self.changed = threading.Condition()
         pki.ensure(self.folder, ["127.0.0.1", "::1", "localhost", "kubernetes", self.listen[0], *arguments.tls_san])
         self.password = arguments.token or self._kept_password()
         self.token = pki.token(self.folder, self.password)
         with open(os.open(f"{self.folder}/token", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(self.token + "\n")
+        self.services = Services(self.folder)
         self.nodes = Nodes(self.folder, arguments.node_ip or self.listen[0], arguments.grace)
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.tls.load_cert_chain(f"{self.folder}/server.crt", f"{self.folder}/server.key")
@@ -190,7 +239,18 @@ class Home:
         self.supervisor = _Server(self, self.listen, _Supervisor)
         threading.Thread(target=self.supervisor.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
 
+    def is_revoked(self, certificate):
+        self.shown.add(certificate["serialNumber"])
+        return certificate["serialNumber"] in self.revoked
+
+    def revoke(self):
+        """As if all client certificates that were seen had expired; open watches go on, as their connections do."""
+        self.revoked |= self.shown
+        return len(self.revoked)
+
     def set_mode(self, mode):
+        if mode == "refuse":
+            self.services.cut()
         with self.changed:
             if mode == "refuse" and self.supervisor is not None:
                 self.supervisor.shutdown()
