@@ -4,7 +4,7 @@
  * measured: no figure is too slow to pass.
  *   MINUTES=5    how long mooring is left alone before its memory is read
  *   TRIALS=50    how often the device gets a new ifindex
- *   TURNS=5     how often each load comes to each rival at the door
+ *   TURNS=7     how often each load comes to each rival at the door
  *   PARTS=…      only some of start,idle,tags,pass,dns,restart,boot,ingress
  */
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -44,7 +44,7 @@ function setting(name: string, otherwise: number): number {
 async function main(): Promise<void> {
   const mooredMs = setting('MINUTES', 5) * 60_000;
   const trials = Math.round(setting('TRIALS', 50));
-  const rounds = Math.round(setting('TURNS', 5));
+  const rounds = Math.round(setting('TURNS', 7));
   const parts = (process.env['PARTS'] ?? [...nodeParts, 'ingress'].join(',')).split(',');
   const onNode = nodeParts.some((part) => parts.includes(part))
     ? await measureNode(parts, mooredMs, trials)
