@@ -8,7 +8,7 @@
 #   COUNT=2000, RESTARTS=200, ROUNDS=25  for make soak: new interfaces, new D-Bus daemons, and looks: see docs/testing.md
 #   NODES=10000, OUTAGE=10m, SEED=1, STARTING=5  for make fleet: nodes, how long home is away, the seed, the percentage that boots then
 #   TESTS='…'   only these test files, for unit, contract, simulation, conformance and bed
-#   MINUTES=1   how long the bench leaves mooring alone (5), TRIALS=50 and TURNS=7 and PARTS=start,idle,tags,pass,dns,restart,boot,ingress: see docs/benchmarks.md
+#   MINUTES=1   how long the bench leaves mooring alone (5), TRIALS=50 and TURNS=7 and PARTS=start,idle,tags,pass,dns,restart,boot,ingress,counting: see docs/benchmarks.md
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c

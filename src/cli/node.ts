@@ -9,6 +9,7 @@ import type { Plan } from '../agent/plan.ts';
 import { type ConfigState, ingressUnit, k3sUnit, type World, watchedUnits } from '../agent/world.ts';
 import type { Config } from '../config/schema.ts';
 import { secretFiles, secretPath } from '../config/secrets.ts';
+import { systemNow } from '../systems/clock.ts';
 import { createBus } from '../systems/dbus/bus.ts';
 import { createDoors } from '../systems/doors/doors.ts';
 import { messageOf, SystemError } from '../systems/error.ts';
@@ -18,6 +19,8 @@ import { createFlannelReader } from '../systems/netlink/flannel.ts';
 import { createNetlink } from '../systems/netlink/netlink.ts';
 import type { LinksReading } from '../systems/netlink/types.ts';
 import { createNginx } from '../systems/nginx/nginx.ts';
+import { createSessionCounts } from '../systems/nginx/sessions.ts';
+import type { SessionCounts } from '../systems/nginx/types.ts';
 import { createResolved, resolvedMatches } from '../systems/resolved/resolved.ts';
 import { createSystemd, systemdMatches } from '../systems/systemd/systemd.ts';
 import type { Wake } from '../systems/wake.ts';
@@ -58,6 +61,8 @@ export interface Node {
   aim(aims: Pick<Plan, 'probe' | 'cluster' | 'doors' | 'services'>): void;
   revertDns(ifindex: number): Promise<void>;
   readonly busConnections: () => number;
+  /** What passes the ingress. */
+  readonly sessions: SessionCounts;
   close(): Promise<void>;
 }
 
@@ -71,6 +76,7 @@ export function openNode(options: NodeOptions): Node {
   const systemd = createSystemd({ bus, wake, units: driven });
   const nginx = createNginx({ systemd, checkUnit, renewUnit });
   const doors = createDoors({ wake, log, random: Math.random });
+  const sessions = createSessionCounts({ log, now: () => systemNow().monoMs });
   const zerotier = createZeroTier({
     tokenFile: options.zerotierTokenFile ?? credential(zerotierTokenCredential),
   });
@@ -140,6 +146,7 @@ export function openNode(options: NodeOptions): Node {
     },
     async watch() {
       netlink.start();
+      sessions.start();
       systems.home.start();
       doors.start();
       systems.cluster.start();
@@ -153,9 +160,10 @@ export function openNode(options: NodeOptions): Node {
     },
     revertDns: (ifindex) => resolved.revert(ifindex),
     busConnections: () => bus.connections,
+    sessions,
     async close() {
       const { cloud, home, cluster, services, install } = systems;
-      const watches = [netlink, cloud, home, cluster, services, zerotier, install, doors];
+      const watches = [netlink, cloud, home, cluster, services, zerotier, install, doors, sessions];
       await Promise.all(watches.map((watch) => watch.close()));
       bus.close();
     },

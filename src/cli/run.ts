@@ -11,7 +11,7 @@ import { createHealthServer } from '../health/http.ts';
 import { createMetrics } from '../health/metrics.ts';
 import { createNotifier } from '../health/notify.ts';
 import { statusPage } from '../health/page.ts';
-import { type StatusDocument, statusDocument } from '../health/status.ts';
+import { type StatusDocument, statusDocument, withListeners } from '../health/status.ts';
 import { systemNow } from '../systems/clock.ts';
 import { messageOf } from '../systems/error.ts';
 import { loadJson, saveJson } from '../systems/files/json-file.ts';
@@ -48,16 +48,18 @@ export async function run(context: CliContext): Promise<number> {
     log,
     credentialsDirectory: process.env['CREDENTIALS_DIRECTORY'],
   });
-  const metrics = createMetrics(version, node.busConnections);
+  const metrics = createMetrics(version, node.busConnections, node.sessions);
   const notifier = createNotifier(process.env, (message) => log('warning', message));
   metrics.observeReload(loaded.kind === 'accepted');
   let document: StatusDocument | undefined;
   let isCalm = false;
+  const current = async () =>
+    document === undefined ? undefined : withListeners(document, await node.sessions.read());
   const health = createHealthServer({
     isTurning: () => loop.isTurning(stuckAfterMs),
     isReady: () => document?.ready === true,
-    status: () => (document === undefined ? undefined : JSON.stringify(document, undefined, 2)),
-    page: () => statusPage(document),
+    status: async () => JSON.stringify(await current(), undefined, 2),
+    page: async () => statusPage(await current()),
     metrics: () => metrics.render(),
     metricsType: metrics.contentType,
   });
@@ -91,7 +93,7 @@ export async function run(context: CliContext): Promise<number> {
     },
     async publish(result, world, pass) {
       const isFirst = document === undefined;
-      const next = statusDocument(result, world, version, unitNames);
+      const next = statusDocument(result, world, version, unitNames, node.sessions.newest);
       document = next;
       metrics.observePass(next, result, pass);
       node.aim(result);

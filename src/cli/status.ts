@@ -1,5 +1,5 @@
 /** `mooring status [--json]`: what the running mooring says of the node. Exit 0 where it is Ready, 1 where it is not. */
-import type { StatusDocument } from '../health/status.ts';
+import { type StatusDocument, wordsOf } from '../health/status.ts';
 import { messageOf } from '../systems/error.ts';
 import { askMooring } from '../systems/mooring/client.ts';
 import { type CliContext, exitCode } from './context.ts';
@@ -58,6 +58,7 @@ export function describe(document: StatusDocument): readonly string[] {
     `k3s      ${document.k3s.state}${document.k3s.nodeIp === undefined ? '' : `, node-ip ${document.k3s.nodeIp}`}`,
     `home     ${describeHome(document.home)}`,
     `ingress  ${document.ingress.state}${document.ingress.generation === undefined ? '' : `, config ${document.ingress.generation}`}`,
+    ...document.ingress.listeners.map((one) => `  ${one.name}/${one.protocol}: ${wordsOf(one)}`),
     `cloud    ${cloud.join(', ') || 'none'}`,
     `starts   ${restarts.join(', ') || 'none'}`,
     `budgets  ${budgets.join(', ') || 'full'}`,

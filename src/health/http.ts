@@ -11,9 +11,9 @@ export interface HealthPages {
   readonly isTurning: () => boolean;
   readonly isReady: () => boolean;
   /** The status document as JSON text; undefined before the first pass. */
-  readonly status: () => string | undefined;
+  readonly status: () => Promise<string | undefined>;
   /** The page for people, whole. */
-  readonly page: () => string;
+  readonly page: () => Promise<string>;
   readonly metrics: () => Promise<string>;
   readonly metricsType: string;
 }
@@ -120,7 +120,7 @@ async function answer(pages: HealthPages, request: IncomingMessage, response: Se
     case '/readyz':
       return pages.isReady() ? send(200, plain, 'ready\n') : send(503, plain, 'not ready, see /status\n');
     case '/status': {
-      const status = pages.status();
+      const status = await pages.status();
       return status === undefined
         ? send(503, plain, 'starting\n')
         : send(200, 'application/json; charset=utf-8', status);
@@ -128,7 +128,7 @@ async function answer(pages: HealthPages, request: IncomingMessage, response: Se
     case '/metrics':
       return send(200, pages.metricsType, await pages.metrics());
     case '/':
-      return send(200, 'text/html; charset=utf-8', pages.page());
+      return send(200, 'text/html; charset=utf-8', await pages.page());
     default:
       return send(404, plain, 'there are /, /status, /metrics, /healthz and /readyz\n');
   }

@@ -6,6 +6,7 @@ import Registry from 'prom-client/lib/registry.js';
 import type { Action, Outcome, StageName } from '../agent/actions.ts';
 import type { PassFacts } from '../agent/loop.ts';
 import type { Plan } from '../agent/plan.ts';
+import { type IngressFigures, ingressMetrics } from './ingress-metrics.ts';
 import type { StatusDocument } from './status.ts';
 
 export interface Metrics {
@@ -20,7 +21,11 @@ export interface Metrics {
 
 const statuses = ['true', 'false', 'unknown'] as const;
 
-export function createMetrics(version: string, busConnections: () => number): Metrics {
+export function createMetrics(
+  version: string,
+  busConnections: () => number,
+  ingress: IngressFigures,
+): Metrics {
   const registry = new Registry();
   const registers = [registry];
   const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
@@ -122,6 +127,7 @@ export function createMetrics(version: string, busConnections: () => number): Me
     'instance_type',
   ]);
   processMetrics(registry, busConnections);
+  const updateIngress = ingressMetrics(registry, ingress);
 
   return {
     contentType: registry.contentType,
@@ -178,7 +184,10 @@ export function createMetrics(version: string, busConnections: () => number): Me
     observeReload(accepted) {
       reloads.inc({ result: accepted ? 'accepted' : 'refused' });
     },
-    render: () => registry.metrics(),
+    async render() {
+      await updateIngress();
+      return registry.metrics();
+    },
   };
 }
 

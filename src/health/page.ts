@@ -1,5 +1,5 @@
 /** The page for people at `/`. Every value is escaped; it works without scripts. */
-import type { StatusDocument } from './status.ts';
+import { type StatusDocument, wordsOf } from './status.ts';
 
 const entities: Readonly<Record<string, string>> = {
   '&': '&amp;',
@@ -22,6 +22,23 @@ export function statusPage(document: StatusDocument | undefined): string {
         `<tr class="${one.status}"><td>${escapeHtml(one.type)}</td><td>${one.status}</td><td>${escapeHtml(one.reason)}</td><td>${escapeHtml(one.message)}</td><td>${escapeHtml(one.since)}</td></tr>`,
     )
     .join('\n');
+  const listeners = (document?.ingress.listeners ?? [])
+    .map(
+      (one) =>
+        `<tr><td>${escapeHtml(one.name)}</td><td>${escapeHtml(one.protocol)}</td><td>${escapeHtml(wordsOf(one))}</td></tr>`,
+    )
+    .join('\n');
+  const ingress =
+    listeners === ''
+      ? ''
+      : `
+<h2>Ingress, since mooring's start</h2>
+<table>
+<thead><tr><th>Listener</th><th>Protocol</th><th>Connections</th></tr></thead>
+<tbody>
+${listeners}
+</tbody>
+</table>`;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -42,7 +59,7 @@ tr.true td:nth-child(2) { color: #176f2c } tr.false td:nth-child(2) { color: #b3
 <tbody>
 ${rows}
 </tbody>
-</table>
+</table>${ingress}
 <p>mooring ${escapeHtml(document?.version ?? '')}: <a href="/status">status</a>, <a href="/metrics">metrics</a></p>
 </body>
 </html>

@@ -53,6 +53,23 @@ export interface PublishedFile {
   readonly totalBytes: number | undefined;
 }
 
+/** What one listener of the ingress has seen since mooring's start. */
+export interface PublishedListener {
+  readonly name: string;
+  readonly protocol: string;
+  /** Accepted. */
+  readonly connections: number;
+  /** undefined where nobody knows. */
+  readonly open: number | undefined;
+  /** From and to the clients, of sessions that ended. */
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+  /** Those that ended, by result. */
+  readonly sessions: Readonly<Record<string, number>>;
+  /** Tries that came to nothing, by server. */
+  readonly upstreamFailures: Readonly<Record<string, number>>;
+}
+
 export interface StatusDocument {
   readonly version: string;
   readonly time: string;
@@ -87,16 +104,18 @@ export interface StatusDocument {
     readonly generation: string | undefined;
     /** Entries whose upstreams are found in the cluster. */
     readonly found: readonly PublishedUpstreams[];
+    readonly listeners: readonly PublishedListener[];
   };
   readonly cloud: Readonly<Record<string, string>>;
 }
 
-/** Builds the document of one pass. */
+/** Builds the document of one pass; `listeners` as they were last looked at. */
 export function statusDocument(
   result: Plan,
   world: World,
   version: string,
   units: { k3s: string; ingress: string },
+  listeners: readonly PublishedListener[] = [],
 ): StatusDocument {
   const ready = result.conditions.some(
     (condition) => condition.type === 'Ready' && condition.status === 'true',
@@ -139,9 +158,40 @@ export function statusDocument(
         state: upstreams.length === 0 ? 'unknown' : isLive ? 'live' : 'last-known',
         asOf: asOfMs === undefined ? undefined : new Date(asOfMs).toISOString(),
       })),
+      listeners,
     },
     cloud: cloudOf(world),
   };
+}
+
+/** The document with the listeners as they are now. */
+export function withListeners(
+  document: StatusDocument,
+  listeners: readonly PublishedListener[],
+): StatusDocument {
+  return { ...document, ingress: { ...document.ingress, listeners } };
+}
+
+/** What a person wants to know of a listener first, in words: `12 open, 345 accepted, 2 denied; 1.5 MB in, 20.0 MB out`. */
+export function wordsOf({
+  open,
+  connections,
+  sessions,
+  receivedBytes,
+  sentBytes,
+}: PublishedListener): string {
+  const troubles = Object.entries(sessions)
+    .filter(([result, number]) => result !== 'ok' && number > 0)
+    .map(([result, number]) => `, ${number} ${result.replaceAll('_', ' ')}`);
+  const isOpen = open === undefined ? '' : `${open} open, `;
+  return `${isOpen}${connections} accepted${troubles.join('')}; ${shownBytes(receivedBytes)} in, ${shownBytes(sentBytes)} out`;
+}
+
+/** In thousands, as networks are counted. */
+function shownBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  const power = Math.min(units.length - 1, bytes < 1 ? 0 : Math.floor(Math.log10(bytes) / 3));
+  return `${power === 0 ? bytes : (bytes / 1000 ** power).toFixed(1)} ${units[power]}`;
 }
 
 function pinnedOf({ install }: World): readonly PublishedFile[] {

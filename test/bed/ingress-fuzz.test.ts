@@ -181,7 +181,7 @@ function directives(text: string): readonly (readonly [block: string, directive:
 }
 
 const known =
-  /^(listen|proxy_pass|proxy_connect_timeout|proxy_timeout|proxy_socket_keepalive|proxy_protocol|allow|deny|limit_conn) /;
+  /^(listen|proxy_pass|proxy_connect_timeout|proxy_timeout|proxy_socket_keepalive|proxy_protocol|allow|deny|limit_conn|access_log \/run\/mooring-ingress\/sessions\.log) /;
 
 /** That the config passes on to what the entry names, and has no other way out. */
 function assertPassesOnlyTo(entry: ServedEntry, asWritten: IngressConfig, text: string): void {

@@ -10,6 +10,16 @@ import { forgetRules, portmapRules } from '../support/portmap.ts';
 import { editConfig, reload, waitForReason } from './ask.ts';
 import { Bed } from './bed.ts';
 import { exampleDoors, type Knock, type Knocking } from './client.ts';
+import {
+  answerBytes,
+  come,
+  countedListeners,
+  hold,
+  requestBytes,
+  startCountedServers,
+  waitForCounts,
+} from './counted.ts';
+import { underlay } from './network.ts';
 import { waitFor } from './process.ts';
 
 const ingressUnit = 'mooring-ingress.service';
@@ -262,6 +272,135 @@ describe('the doors of a node', () => {
         knocks.filter(({ said }) => defaultPage.test(said)),
         [],
       );
+    });
+  });
+
+  describe('are counted', () => {
+    const each = { received_bytes_total: requestBytes, sent_bytes_total: answerBytes };
+    const times = (number: number) =>
+      Object.fromEntries(Object.entries(each).map(([name, bytes]) => [name, bytes * number]));
+
+    before(async () => {
+      await startCountedServers(bed);
+      await editConfig(bed, (text) => `${text.trimEnd()}\n  ${countedListeners}\n`);
+      await reload(bed);
+      await waitForReason(bed, 'IngressRunning', 'Serving', 15_000);
+    });
+
+    test('connection by connection and byte by byte, by how they ended', async () => {
+      assert.equal(await come(bed, 8101, 7), 7 * answerBytes);
+      assert.equal(await come(bed, 8102, 2), 2 * answerBytes);
+      assert.equal(await come(bed, 8103, 3), 0);
+      assert.equal(await come(bed, 8104, 4), 0);
+      assert.equal(await come(bed, 8106, 5, 'udp'), 5 * answerBytes);
+      const held = await hold(bed, 8105, 1);
+      assert.equal(await come(bed, 8105, 2), 0);
+      assert.equal(await held.finish(), answerBytes);
+      await waitForCounts(bed, 'counted', {
+        ...times(7),
+        connections_total: 7,
+        open_connections: 0,
+        'sessions_total ok': 7,
+        'upstream_failures_total 127.0.0.1:9301': 0,
+      });
+      await waitForCounts(bed, 'retried', {
+        ...times(2),
+        'sessions_total ok': 2,
+        'upstream_failures_total 127.0.0.1:9': 2,
+        'upstream_failures_total 127.0.0.1:9301': 0,
+      });
+      await waitForCounts(bed, 'unreachable', {
+        connections_total: 3,
+        sent_bytes_total: 0,
+        'sessions_total upstream_failed': 3,
+        'upstream_failures_total 127.0.0.1:9': 3,
+      });
+      await waitForCounts(bed, 'denied', { connections_total: 4, 'sessions_total denied': 4 });
+      await waitForCounts(bed, 'limited', {
+        connections_total: 3,
+        sent_bytes_total: answerBytes,
+        'sessions_total ok': 1,
+        'sessions_total limited': 2,
+      });
+      await waitForCounts(bed, 'datagrams', {
+        ...times(5),
+        connections_total: 5,
+        open_connections: 0,
+        'sessions_total ok': 5,
+      });
+    });
+
+    test('while they are open, and with all their bytes after a reload that they outlived', async () => {
+      const held = await hold(bed, 8101, 6);
+      await waitForCounts(bed, 'counted', { connections_total: 13, open_connections: 6 });
+      await come(bed, 8106, 2, 'udp');
+      await bed.node.run(['systemctl', 'reload', ingressUnit]);
+      await come(bed, 8101, 1);
+      assert.equal(await held.finish(), 6 * answerBytes);
+      await waitForCounts(bed, 'counted', {
+        ...times(14),
+        connections_total: 14,
+        open_connections: 0,
+        'sessions_total ok': 14,
+        'sessions_total unrecorded': 0,
+      });
+      await waitForCounts(bed, 'datagrams', {
+        connections_total: 7,
+        open_connections: 0,
+        'sessions_total ok': 7,
+      });
+    });
+
+    test('once each, also while mooring is killed', async () => {
+      const held = await hold(bed, 8101, 2);
+      await waitForCounts(bed, 'counted', { connections_total: 16, open_connections: 2 });
+      await come(bed, 8101, 2);
+      await bed.node.run(['systemctl', 'kill', '--signal=SIGKILL', 'mooring.service']);
+      await come(bed, 8101, 2);
+      assert.equal(await held.finish(), 2 * answerBytes);
+      await waitForCounts(bed, 'counted', {
+        ...times(6),
+        connections_total: 4,
+        open_connections: 0,
+        'sessions_total ok': 6,
+      });
+    });
+
+    test('without a word about who came, and stay open while there is no room to write them down', async () => {
+      const log = '/run/mooring-ingress/sessions.log';
+      const master = await masterPid();
+      const limit = /Max file size +(\d+)/.exec(await bed.node.run(['cat', `/proc/${master}/limits`]))?.[1];
+      const before = await workers();
+      const { stdout: status } = await bed.node.tryRun(['mooring', 'status', '--json']);
+      const metrics = await bed.node.run(['curl', '-sSf', 'http://127.0.0.1:9810/metrics']);
+      await bed.node.run(['systemctl', 'stop', 'mooring.service']);
+      await come(bed, 8101, 3);
+      const lines = await waitFor(
+        'the lines in the log',
+        async () => {
+          const text = await bed.node.run(['cat', log]);
+          return text.trim().split('\n').length === 3 ? text : undefined;
+        },
+        { timeoutMs: 5_000 },
+      );
+      assert.match(lines, /^(counted\/tcp\/200\/100\/1000\/127\.0\.0\.1:9301\n?)*$/);
+      assert.match(status, /"counted"/);
+      assert.match(metrics, /"counted"/);
+      for (const text of [status, metrics, lines]) assert.ok(!text.includes(underlay.client), text);
+
+      await bed.node.run(['truncate', `--size=${limit}`, log]);
+      assert.equal(await come(bed, 8101, 3), 3 * answerBytes);
+      await waitFor(
+        'nginx to find no room',
+        async () => (await bed.node.journal({ unit: ingressUnit })).includes('File too large'),
+        { timeoutMs: 10_000 },
+      );
+      assert.equal(await come(bed, 8102, 1), answerBytes);
+      assert.deepEqual(await workers(), before);
+      await bed.node.run(['systemctl', 'start', 'mooring.service']);
+      await waitForCounts(bed, 'counted', { open_connections: 0, 'sessions_total ok': 3 });
+      await come(bed, 8101, 4);
+      await waitForCounts(bed, 'counted', { ...times(7), connections_total: 7, 'sessions_total ok': 7 });
     });
   });
 });

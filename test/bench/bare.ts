@@ -24,7 +24,7 @@ export async function installBare(node: BedNode): Promise<void> {
   const unit = packaged
     .replace(execStart, `ExecStart=$1${script}`)
     .replace(/^Type=notify$/m, 'Type=exec')
-    .replace(/^(State|Runtime|Cache)Directory=mooring$/gm, '$1Directory=mooring-bench-bare')
+    .replace(/^(State|Runtime|Cache)Directory=mooring( .*)?$/gm, '$1Directory=mooring-bench-bare')
     .replace('NODE_COMPILE_CACHE=/var/cache/mooring', 'NODE_COMPILE_CACHE=/var/cache/mooring-bench-bare')
     .replace(/^(WatchdogSec|Restart|ExecReload|Documentation)=.*\n/gm, '')
     .replace(/^Description=.*$/m, 'Description=The bare runtime, to measure mooring against');

@@ -5,7 +5,7 @@
  *   MINUTES=5    how long mooring is left alone before its memory is read
  *   TRIALS=50    how often the device gets a new ifindex
  *   TURNS=7     how often each load comes to each rival at the door
- *   PARTS=…      only some of start,idle,tags,pass,dns,restart,boot,ingress
+ *   PARTS=…      only some of start,idle,tags,pass,dns,restart,boot,ingress,counting
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,6 +14,7 @@ import { waitFor } from '../bed/process.ts';
 import { bareUnit, installBare } from './bare.ts';
 import { measureBoot } from './boot.ts';
 import { measureCloudTags } from './cloud-tags.ts';
+import { measureCounting } from './counting.ts';
 import { measureDnsLatency } from './dns-latency.ts';
 import { ratioOf, renderTable, type Section } from './figures.ts';
 import { measureIdle } from './idle.ts';
@@ -45,16 +46,20 @@ async function main(): Promise<void> {
   const mooredMs = setting('MINUTES', 5) * 60_000;
   const trials = Math.round(setting('TRIALS', 50));
   const rounds = Math.round(setting('TURNS', 7));
-  const parts = (process.env['PARTS'] ?? [...nodeParts, 'ingress'].join(',')).split(',');
+  const parts = (process.env['PARTS'] ?? [...nodeParts, 'ingress', 'counting'].join(',')).split(',');
   const onNode = nodeParts.some((part) => parts.includes(part))
     ? await measureNode(parts, mooredMs, trials)
     : { sections: [], latenciesMs: [] };
   if (parts.includes('ingress')) tell('The ingress:');
   const ingress = parts.includes('ingress') ? await measureIngress(rounds, tell) : [];
-  const tables = [renderTable(onNode.sections), renderComparison(ingress)].filter((table) => table !== '');
+  if (parts.includes('counting')) tell('Counting:');
+  // As many as even out what a busy machine does to each: the cost is some hundredths.
+  const counting = parts.includes('counting') ? [await measureCounting(4 * rounds, 2, tell)] : [];
+  const sections = [...onNode.sections, ...counting];
+  const tables = [renderTable(sections), renderComparison(ingress)].filter((table) => table !== '');
   tell(`\n${tables.join('\n\n')}\n`);
   await mkdir(join(resultsFile, '..'), { recursive: true });
-  const results = { ...asJson(onNode.sections, onNode.latenciesMs), ingress: comparisonAsJson(ingress) };
+  const results = { ...asJson(sections, onNode.latenciesMs), ingress: comparisonAsJson(ingress) };
   await writeFile(resultsFile, `${JSON.stringify(results, undefined, 2)}\n`);
   tell(`Also in build/results/bench.json.`);
 }

@@ -29,6 +29,7 @@ import type { World } from '../world.ts';
 import { keepingNewest } from './newest.ts';
 import { probed, probeUpstream } from './nginx-probe.ts';
 import { type NginxSize, nginxSize, workerConnections } from './nginx-size.ts';
+import { sessionFormat, sessionLogging } from './session-log.ts';
 
 /** A ready nginx.conf. */
 export interface NginxConf {
@@ -115,6 +116,7 @@ function renderEntry(entry: ServedEntry, host: NginxHost): string {
     `proxy_timeout ${milliseconds(entry.idleTimeout ?? (isUdp ? 90_000 : 3_600_000))};`,
     ...(probe === undefined || rules.length === 0 ? [] : [probe.allow]),
     ...rules,
+    sessionLogging(name),
   ];
   if (!isUdp) lines.push('proxy_socket_keepalive on;');
   if (sendsProxyProtocol(entry)) lines.push('proxy_protocol on;');
@@ -125,7 +127,8 @@ function renderEntry(entry: ServedEntry, host: NginxHost): string {
     connectionsPerClient === undefined
       ? ''
       : `    limit_conn_zone $binary_remote_addr zone=${name}:${clientsZone};\n`;
-  return `${zone}${renderUpstream(entry, name, isUdp)}${probe?.before ?? ''}
+  const format = sessionFormat(name, isUdp ? 'udp' : 'tcp');
+  return `${zone}${format}${renderUpstream(entry, name, isUdp)}${probe?.before ?? ''}
     server {
 ${lines.map((line) => `        ${line}\n`).join('')}    }
 `;

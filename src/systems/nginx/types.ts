@@ -42,3 +42,41 @@ export interface Nginx {
   /** Puts the kept config back in place, so that nginx can start from it. Throws `ingress-nothing-kept`. */
   restore(): Promise<void>;
 }
+
+/** How a session ended: by nginx' status, or `unrecorded` where nobody wrote its end down. */
+export type SessionResult =
+  | 'ok'
+  | 'client_error'
+  | 'denied'
+  | 'internal_error'
+  | 'upstream_failed'
+  | 'limited'
+  | 'unrecorded';
+
+/** What one listener has seen since mooring's start. Bytes and results come with a session's end. */
+export interface ListenerFigures {
+  readonly name: string;
+  readonly protocol: 'tcp' | 'udp';
+  readonly connections: number;
+  /** Open sessions at the newest look; undefined where nobody knows. */
+  readonly open: number | undefined;
+  /** From and to the clients. */
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+  readonly sessions: Readonly<Record<SessionResult, number>>;
+  /** Tries of a server that came to nothing, by its address. */
+  readonly upstreamFailures: Readonly<Record<string, number>>;
+}
+
+/** Counts what passes the ingress. Never rejects: what cannot be read is told in the log, and the figures stay. */
+export interface SessionCounts {
+  /** Keeps the log of sessions short while nobody asks. */
+  start(): void;
+  /** The figures of now. */
+  read(): Promise<readonly ListenerFigures[]>;
+  /** The figures of the newest look. */
+  readonly newest: readonly ListenerFigures[];
+  /** Lines of the log that nginx cannot have written, and were not counted. */
+  readonly discardedLines: number;
+  close(): Promise<void>;
+}

@@ -5,6 +5,8 @@
  */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { createSessionCounts } from '../../../src/systems/nginx/sessions.ts';
+import type { SessionCounts } from '../../../src/systems/nginx/types.ts';
 import { cgroupFolder } from '../../bed/host.ts';
 import { waitFor } from '../../bed/process.ts';
 import { Run } from '../../bed/run.ts';
@@ -26,11 +28,22 @@ export class Rig {
   readonly run: Run;
   /** How many open files this machine lets a process have. */
   readonly hardLimit: number;
+  /** What the daemon would do meanwhile: it empties the log of sessions. Not the look at open connections, which comes with a question. */
+  readonly sessions: SessionCounts;
   readonly #root: string;
 
   private constructor(run: Run, root: string, hardLimit: number) {
     this.run = run;
     this.#root = root;
+    this.sessions = createSessionCounts({
+      log: (_, message) => process.stderr.write(`${message}\n`),
+      // Time stands still, so that it looks for open connections once.
+      now: () => 0,
+      logPath: join(root, runtimeDir, 'sessions.log'),
+      configPath: join(root, 'var/lib/mooring/nginx/nginx.conf'),
+      keptPath: join(run.dir, 'kept.json'),
+      ss: ['true'],
+    });
     this.hardLimit = hardLimit;
   }
 
@@ -39,12 +52,14 @@ export class Rig {
     const run = Run.open();
     try {
       const root = await unpackedRoot(run, 'rivals', [...nginxPackages, ...haproxyPackages], tell);
+      await run.run(['mount', '-t', 'tmpfs', 'tmpfs', join(root, 'run')], { part: 'setup' });
       for (const folder of [runtimeDir, 'var/lib/mooring/nginx', 'etc/haproxy'])
         await mkdir(join(root, folder), { recursive: true });
       const limits = await readFile('/proc/self/limits', 'utf8');
       const hardLimit = Number(/^Max open files\s+\d+\s+(\d+)/m.exec(limits)?.[1]);
       const rig = new Rig(run, root, hardLimit);
       await rig.#wire();
+      rig.sessions.start();
       return rig;
     } catch (error) {
       run.end();

@@ -54,7 +54,7 @@ export function mooringConf(upstream: string, variant = 0) {
 async function mooring(upstream: string, hardLimit: number): Promise<Program> {
   const unit = await readFile(unitFile, 'utf8');
   const execStart = /^ExecStart=(.*)$/m.exec(unit)?.[1] ?? '';
-  const [, start = '', globals = ''] = /^(.*) -g '([^']*)'$/.exec(execStart) ?? [];
+  const [, start = '', globals = ''] = / exec (.*) -g '([^']*)'"$/.exec(execStart) ?? [];
   const limits = (/^LimitNOFILE=(\S+)$/m.exec(unit)?.[1] ?? '').split(':').map(Number);
   const [soft = Number.NaN, hard = soft] = limits;
   if (start === '' || !(soft > 0)) throw new Error(`no command line or limit in ${unitFile}`);

@@ -68,8 +68,8 @@ let state = { turning: true, ready: true, status: '{"ready":true}', metrics: 'up
 const pages: HealthPages = {
   isTurning: () => state.turning,
   isReady: () => state.ready,
-  status: () => (state.status === '' ? undefined : state.status),
-  page: () => '<!doctype html>',
+  status: async () => (state.status === '' ? undefined : state.status),
+  page: async () => '<!doctype html>',
   metrics: async () => {
     if (state.metrics === '') throw new Error('no metrics today');
     return state.metrics;

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import type { Plan } from '#src/agent/plan.ts';
 import type { World } from '#src/agent/world.ts';
 import { createMetrics, type Metrics } from '#src/health/metrics.ts';
-import { statusDocument } from '#src/health/status.ts';
+import { type PublishedListener, statusDocument } from '#src/health/status.ts';
 import { look } from '../../support/moored.ts';
 import { networkId, someFacts } from '../../support/world.ts';
 
@@ -85,8 +85,23 @@ function observed(metrics: Metrics, overrides: Partial<World> = {}, restarts: Re
   metrics.observePass(document, known, { number: 1, durationMs: 12, reasons: ['start'] });
 }
 
+const https: PublishedListener = {
+  name: 'https',
+  protocol: 'tcp',
+  connections: 30,
+  open: 7,
+  receivedBytes: 1000,
+  sentBytes: 20_000,
+  sessions: { ok: 20, denied: 3, upstream_failed: 0 },
+  upstreamFailures: { '127.0.0.1:30484': 2 },
+};
+const ingress = {
+  read: async () => [https, { ...https, protocol: 'udp', open: undefined, connections: 5 }],
+  discardedLines: 4,
+};
+
 async function rendered(...passes: readonly Partial<World>[]): Promise<Map<string, Family>> {
-  const metrics = createMetrics('1.2.3', () => 2);
+  const metrics = createMetrics('1.2.3', () => 2, ingress);
   metrics.observeReload(true);
   metrics.observeReload(false);
   metrics.observeAction('zerotier', { do: 'zerotier.join', network: networkId }, { ok: true });
@@ -218,5 +233,30 @@ describe('the metrics', () => {
       families.get('mooring_node_info')?.samples.map((sample) => sample.labels),
       ['provider="aws",region="eu-central-1",zone="eu-central-1a",instance_type="t4g.small"'],
     );
+  });
+
+  test('tell what passes each listener of the ingress, and no number of open connections where nobody knows', async () => {
+    const families = await rendered({});
+    const tcp = ['listener="https"', 'protocol="tcp"'];
+    const of = (name: string, ...labels: readonly string[]) =>
+      sampleOf(families, `mooring_ingress_${name}`, ...labels);
+    assert.equal(of('connections_total', ...tcp), 30);
+    assert.equal(of('open_connections', ...tcp), 7);
+    assert.equal(of('received_bytes_total', ...tcp), 1000);
+    assert.equal(of('sent_bytes_total', ...tcp), 20_000);
+    assert.equal(of('sessions_total', ...tcp, 'result="ok"'), 20);
+    assert.equal(of('sessions_total', ...tcp, 'result="upstream_failed"'), 0);
+    assert.equal(of('upstream_failures_total', ...tcp, 'upstream="127.0.0.1:30484"'), 2);
+    assert.equal(of('discarded_log_lines_total'), 4);
+    assert.equal(of('connections_total', 'protocol="udp"'), 5);
+    assert.equal(of('open_connections', 'protocol="udp"'), undefined);
+  });
+
+  test('are of now each time, and never added to what was told before', async () => {
+    const metrics = createMetrics('1.2.3', () => 2, ingress);
+    await metrics.render();
+    const families = parse(await metrics.render());
+    assert.equal(sampleOf(families, 'mooring_ingress_connections_total', 'protocol="tcp"'), 30);
+    assert.equal(sampleOf(families, 'mooring_ingress_discarded_log_lines_total'), 4);
   });
 });

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { conditionTypes } from '#src/agent/conditions.ts';
+import { describe as linesOf } from '#src/cli/status.ts';
 import { statusPage } from '#src/health/page.ts';
+import { withListeners, wordsOf } from '#src/health/status.ts';
 import { statusOf } from '../../support/moored.ts';
 import { aLink, aNetwork, device, networkId, units, zerotierAnswers } from '../../support/world.ts';
 
@@ -63,6 +65,41 @@ describe('the status document', () => {
     const text = JSON.stringify(statusOf());
     for (const secretPlace of ['token-file', '/etc/mooring/k3s-token', 'server:'])
       assert.ok(!text.includes(secretPlace), secretPlace);
+  });
+});
+
+const https = {
+  name: 'https',
+  protocol: 'tcp',
+  connections: 345,
+  open: 12,
+  receivedBytes: 999,
+  sentBytes: 20_000_000,
+  sessions: { ok: 330, denied: 2, upstream_failed: 1, limited: 0 },
+  upstreamFailures: {},
+};
+
+describe('a listener of the ingress', () => {
+  test('is told in words: open, accepted, what went wrong, bytes', () => {
+    assert.equal(wordsOf(https), '12 open, 345 accepted, 2 denied, 1 upstream failed; 999 B in, 20.0 MB out');
+  });
+
+  test('that nobody can look at and nobody came to is told as well', () => {
+    const none = {
+      ...https,
+      open: undefined,
+      connections: 0,
+      sessions: {},
+      receivedBytes: 0,
+      sentBytes: 1e21,
+    };
+    assert.equal(wordsOf(none), '0 accepted; 0 B in, 1000000.0 PB out');
+  });
+
+  test('has a row on the page and a line in mooring status', () => {
+    const document = withListeners(statusOf(), [{ ...https, name: '<b>' }]);
+    assert.match(statusPage(document), /<td>&lt;b&gt;<\/td><td>tcp<\/td><td>12 open, 345 accepted/);
+    assert.ok(linesOf(document).includes(`  <b>/tcp: ${wordsOf(https)}`));
   });
 });
 

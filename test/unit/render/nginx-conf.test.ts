@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { renderNginxConf } from '#src/agent/render/nginx-conf.ts';
 import type { IngressConfig } from '#src/config/schema.ts';
+import { listenersIn } from '#src/systems/nginx/listeners.ts';
 import { aHost } from '../../support/world.ts';
 import { assertGolden } from '../golden-file.ts';
 
@@ -64,6 +65,19 @@ describe("nginx' config", () => {
 
   test('without any entry serves its generation alone', () => {
     assertGolden('nginx/empty.conf', renderNginxConf([], aHost).text);
+  });
+
+  test('is understood by what counts the sessions', () => {
+    assert.deepEqual(listenersIn(renderNginxConf(three, aHost).text), [
+      { name: 'http', protocol: 'tcp', listens: [':80'], upstreams: ['127.0.0.1:31693'] },
+      {
+        name: 'https',
+        protocol: 'tcp',
+        listens: [':443'],
+        upstreams: ['127.0.0.1:30484', '[fd00::1]:30484'],
+      },
+      { name: 'quic', protocol: 'udp', listens: [':443'], upstreams: ['127.0.0.1:30485', '127.0.0.2:30485'] },
+    ]);
   });
 
   test('is the same text for the same input', () => {
