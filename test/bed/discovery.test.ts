@@ -101,7 +101,9 @@ describe('a node that finds its upstreams in the cluster', () => {
 
   test('opens its doors without the cluster, also after mooring and nginx have begun anew', async () => {
     await bed.home.stopK3sServer();
-    await bed.node.run(['systemctl', 'restart', 'mooring.service', 'mooring-ingress.service']);
+    // Not stopped in order, for which it would wait for its UDP sessions.
+    await bed.node.run(['systemctl', 'kill', '--signal=SIGKILL', 'mooring-ingress.service']);
+    await bed.node.run(['systemctl', 'restart', 'mooring.service']);
     await waitForReason(bed, 'IngressRunning', 'Serving', 10_000);
     const message = await waitForReason(bed, 'UpstreamsFound', 'ApiAway', 15_000);
     assert.match(message, /goes on with what was known on 20/);

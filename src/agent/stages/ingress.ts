@@ -15,7 +15,7 @@ import { listensOf } from '../render/nginx-listens.ts';
 import { ingressUnit } from '../world.ts';
 import { redirectedPorts, servedListens, takenPorts } from './ingress-ports.ts';
 import { isFalse, isTrue, isUnknown, type StageInput, type StageResult, takenAway } from './stage.ts';
-import { leftOut, type UpstreamsResult } from './upstreams.ts';
+import { type UpstreamsResult, whatIsLeftOut } from './upstreams.ts';
 
 type Result = StageResult & {
   readonly findings: { readonly IngressRunning: Finding };
@@ -137,7 +137,6 @@ function serving(
         const ports =
           entries.map(({ name, listen, protocol }) => `${name} on ${listen}/${protocol}`).join(', ') ||
           'nothing';
-        const missing = found.filter((one) => one.missing !== undefined).map(leftOut);
         const replace = `ingress.replace:${generation}`;
         const keep: Action = { do: 'ingress.keep', generation };
         const isKept = world.ingress.keptGeneration === generation;
@@ -146,11 +145,8 @@ function serving(
         const renewal = renewalOf({ ...next, ingressListens: served }, unit, now.monoMs);
         const away = redirectedPorts(world.doors);
         const serves = `nginx serves ${ports}${renewal.words}`;
-        const whole =
-          missing.length === 0
-            ? isTrue('Serving', serves)
-            : isFalse('NoUpstream', `left out: ${missing.join(', ')}; ${serves}`);
-        const finding = away === undefined ? whole : isFalse('PortRedirected', away);
+        const finding =
+          away === undefined ? inForce(serves, { entries, found }) : isFalse('PortRedirected', away);
         const actions = isKept ? renewal.actions : due(keep);
         return answer(finding, renewal.wakeAtMs, actions, renewal.memory);
       }
@@ -201,6 +197,16 @@ function refusedReload(taken: string | undefined): Finding {
   return taken === undefined
     ? isFalse('ReloadRefused', `${formerConfig}; see journalctl -u ${ingressUnit}`)
     : isFalse('PortTaken', `${taken}; ${formerConfig}`);
+}
+
+/** What is wanted is served; is it all that is configured? */
+function inForce(serves: string, { entries, found }: Found): Finding {
+  const leftOut = whatIsLeftOut(found);
+  if (leftOut === undefined) return isTrue('Serving', serves);
+  const message = `${leftOut.words}; ${serves}`;
+  return leftOut.isTheirs && entries.length > 0
+    ? isTrue('ServingPartly', message)
+    : isFalse('NoUpstream', message);
 }
 
 /** Puts the kept config back in place of one that nginx cannot take over; `otherwise` where none is kept. */

@@ -38,6 +38,8 @@ export interface FoundUpstreams {
   readonly asOfMs: number | undefined;
   /** Why there are none. */
   readonly missing: string | undefined;
+  /** The Service is there and has no such port, so that nobody could serve it. */
+  readonly isAbsent: boolean;
 }
 
 export interface UpstreamsResult extends StageResult {
@@ -89,7 +91,8 @@ export function upstreamsStage(
         owner === undefined
           ? whyUnknown(about.port, reading)
           : `its NodePort ${port?.nodePort} is that of ${owner}`;
-      found.push({ ...about, upstreams: [], isLive, missing });
+      const isAbsent = port === undefined && reading.state.kind === 'live' && reading.state.isThere;
+      found.push({ ...about, upstreams: [], isLive, missing, isAbsent });
       continue;
     }
     const key = `${wish.service} ${about.port}`;
@@ -99,7 +102,7 @@ export function upstreamsStage(
     const host = hostOf(reading, address ?? lastAddress(input));
     const listed = served(entry, host, tried(entry, remembered, isServed));
     entries.push(listed);
-    found.push({ ...about, upstreams: addresses(listed), isLive, missing: undefined });
+    found.push({ ...about, upstreams: addresses(listed), isLive, missing: undefined, isAbsent: false });
   }
   const wishes = config.ingress.flatMap((entry) => wishOf(entry) ?? []);
   const wanted = [...new Set(wishes.map(({ service }) => service))];
@@ -206,5 +209,17 @@ function inTrouble(reason: ClusterTrouble, words: string): Finding {
 }
 
 /** The words for an entry that is left out. */
-export const leftOut = ({ listener, service, missing }: FoundUpstreams): string =>
+const leftOut = ({ listener, service, missing }: FoundUpstreams): string =>
   `${listener} (Service ${service}: ${missing})`;
+
+/** Which entries are left out; undefined where none is. `isTheirs`: the cluster has nothing to serve them with. */
+export function whatIsLeftOut(
+  found: readonly FoundUpstreams[],
+): { readonly words: string; readonly isTheirs: boolean } | undefined {
+  const missing = found.filter((one) => one.missing !== undefined);
+  if (missing.length === 0) return undefined;
+  return {
+    words: `left out: ${missing.map(leftOut).join(', ')}`,
+    isTheirs: missing.every(({ isAbsent }) => isAbsent),
+  };
+}

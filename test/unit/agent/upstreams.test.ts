@@ -88,11 +88,9 @@ describe('upstreams that are found in the cluster', () => {
     assert.equal(idle.entries.length, 4, 'what is known serves');
   });
 
-  test('that nothing is known of are left out and told, and the others serve', () => {
-    const result = ask({ reading: { ...live, ports: ports.slice(0, 2) } });
-    assert.deepEqual(Object.keys(upstreamsOf(result)), ['fixed', 'http', 'https']);
-    assert.equal(result.findings.UpstreamsFound.reason, 'NoNodePort');
-    assert.match(result.findings.UpstreamsFound.message, /quic: it has no NodePort for 443\/udp/);
+  /** What the ingress stage says once nginx serves what is known. */
+  const servedWith = (reading: ServiceReading) => {
+    const result = ask({ reading });
     const conf = renderNginxConf(result.entries, aHost);
     const ingress = {
       ...aWorld().ingress,
@@ -105,11 +103,33 @@ describe('upstreams that are found in the cluster', () => {
       result,
     );
     assert.deepEqual(actions, []);
-    assert.equal(findings.IngressRunning.reason, 'NoUpstream');
+    return { result, finding: findings.IngressRunning };
+  };
+
+  test('that the Service does not have are left out and told, and the others serve', () => {
+    const { result, finding } = servedWith({ ...live, ports: ports.slice(0, 2) });
+    assert.deepEqual(Object.keys(upstreamsOf(result)), ['fixed', 'http', 'https']);
+    assert.equal(result.findings.UpstreamsFound.reason, 'NoNodePort');
+    assert.match(result.findings.UpstreamsFound.message, /quic: it has no NodePort for 443\/udp/);
+    assert.deepEqual([finding.status, finding.reason], ['true', 'ServingPartly']);
     assert.match(
-      findings.IngressRunning.message,
+      finding.message,
       /left out: quic \(Service kube-system\/traefik: .*443\/udp\); nginx serves fixed on 8080\/tcp, http/,
     );
+  });
+
+  test('that nothing is known of keep the ingress from being in order, though the others serve', () => {
+    const trouble = { kind: 'trouble', reason: 'away', error: '' } as const;
+    for (const reading of [
+      { ...live, ports: [], state: { kind: 'unasked' } as const },
+      { ...live, ports: ports.slice(0, 2), state: trouble },
+      { ...live, ports: [], state: { kind: 'live', isThere: false } as const },
+      { ...live, ports: [aPort('web', 80, 8080), ...ports.slice(1)] },
+    ]) {
+      const { finding } = servedWith(reading);
+      assert.deepEqual([finding.status, finding.reason], ['false', 'NoUpstream']);
+      assert.match(finding.message, /left out: .*; nginx serves fixed on 8080\/tcp/);
+    }
   });
 
   test('of which nothing was ever told leave a config without these doors', () => {

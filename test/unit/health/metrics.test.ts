@@ -58,6 +58,7 @@ const foundUpstreams: Plan['upstreams'] = [
     isLive: true,
     asOfMs: 1_790_000_000_000,
     missing: undefined,
+    isAbsent: false,
   },
   {
     listener: 'quic',
@@ -67,6 +68,7 @@ const foundUpstreams: Plan['upstreams'] = [
     isLive: false,
     asOfMs: undefined,
     missing: 'nothing is known of it yet',
+    isAbsent: false,
   },
 ];
 
