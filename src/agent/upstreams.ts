@@ -95,8 +95,13 @@ export function tried(
   return [port, ...former.map((one) => one.port)];
 }
 
-/** Where NodePorts are asked: loopback, unless a trial has shown that this node's address alone serves them. */
-export function hostOf({ reach }: ServiceReading, nodeAddress: string | undefined): string {
+/** Where a NodePort is asked: loopback, unless a trial has shown that this node's address alone serves it. */
+export function hostOf(
+  { protocol }: IngressConfig,
+  { reach: { tcp, udp } }: ServiceReading,
+  nodeAddress: string | undefined,
+): string {
+  const reach = protocol === 'udp' ? (udp ?? tcp) : tcp;
   return reach?.kind === 'node' ? (nodeAddress ?? reach.address) : '127.0.0.1';
 }
 

@@ -119,7 +119,9 @@ async function found(entry: IngressConfig, random: Random): Promise<ServedEntry 
       assert.ok(error instanceof SystemError, String(error));
       return undefined;
     });
-    const reach = random.pick([{ kind: 'loopback' }, { kind: 'node', address: '10.45.0.7' }] as const);
+    const drawn = () =>
+      random.pick([undefined, { kind: 'loopback' }, { kind: 'node', address: '10.45.0.7' }] as const);
+    const reach = { tcp: drawn(), udp: drawn() };
     const state = { kind: 'live', isThere: true } as const;
     const services = {
       [name]: { ports: answer?.ports ?? [], asOfMs: 0, state, reach, answering: [] },

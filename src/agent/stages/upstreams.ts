@@ -55,7 +55,7 @@ const unknownService: ServiceReading = {
   ports: [],
   asOfMs: undefined,
   state: { kind: 'unasked' },
-  reach: undefined,
+  reach: { tcp: undefined, udp: undefined },
   answering: [],
 };
 
@@ -99,7 +99,7 @@ export function upstreamsStage(
     const remembered = followed(memory.nodePorts[key], port.nodePort, now.monoMs);
     nodePorts[key] = remembered;
     const isServed = reading.answering.includes(`${port.protocol} ${port.nodePort}`);
-    const host = hostOf(reading, address ?? lastAddress(input));
+    const host = hostOf(entry, reading, address ?? lastAddress(input));
     const listed = served(entry, host, tried(entry, remembered, isServed));
     entries.push(listed);
     found.push({ ...about, upstreams: addresses(listed), isLive, missing: undefined, isAbsent: false });

@@ -6,7 +6,7 @@
  */
 import { createSocket } from 'node:dgram';
 import { createConnection, isIPv6 } from 'node:net';
-import type { Reach, ServicePort } from './service-types.ts';
+import type { Reach, Reaches, ServicePort } from './service-types.ts';
 
 /** Whether somebody takes it there, within a deadline of its own. Never rejects. */
 export type TryPort = (host: string, port: number, protocol: ServicePort['protocol']) => Promise<boolean>;
@@ -14,7 +14,7 @@ export type TryPort = (host: string, port: number, protocol: ServicePort['protoc
 /** What a trial has shown. */
 export interface Trial {
   /** Undefined where nobody answers, which says nothing: kube-proxy or the pod may be away. */
-  readonly reach: Reach | undefined;
+  readonly reach: Reaches;
   /** The ports that are served there. */
   readonly answering: readonly ServicePort[];
 }
@@ -33,14 +33,18 @@ export async function tryPorts(
   address: string | undefined,
   attempt: TryPort = tryPort,
 ): Promise<Trial> {
-  const reach = await reachOf(ports, address, attempt);
-  if (reach === undefined) return { reach, answering: [] };
-  const host = reach.kind === 'node' ? reach.address : '127.0.0.1';
+  const of = (wanted: ServicePort['protocol']) => ports.filter(({ protocol }) => protocol === wanted);
+  const [tcp, udp] = await Promise.all([
+    reachOf(of('tcp'), address, attempt),
+    reachOf(of('udp'), address, attempt),
+  ]);
   const tried = ports.slice(0, maxPorts).map(async (port) => {
-    const isServed = await attempt(host, port.nodePort, port.protocol);
+    const reach = port.protocol === 'tcp' ? tcp : udp;
+    const host = reach?.kind === 'node' ? reach.address : '127.0.0.1';
+    const isServed = reach !== undefined && (await attempt(host, port.nodePort, port.protocol));
     return isServed ? [port] : [];
   });
-  return { reach, answering: (await Promise.all(tried)).flat() };
+  return { reach: { tcp, udp }, answering: (await Promise.all(tried)).flat() };
 }
 
 async function reachOf(
@@ -48,9 +52,7 @@ async function reachOf(
   address: string | undefined,
   attempt: TryPort,
 ): Promise<Reach | undefined> {
-  // What a TCP port tells is surer than that nobody refuses a datagram.
-  const sorted = [...ports].sort((a, b) => a.protocol.localeCompare(b.protocol));
-  for (const { nodePort, protocol } of sorted.slice(0, maxForReach)) {
+  for (const { nodePort, protocol } of ports.slice(0, maxForReach)) {
     if (await attempt('127.0.0.1', nodePort, protocol)) return { kind: 'loopback' };
     if (address === undefined || !(await attempt(address, nodePort, protocol))) continue;
     // Once more: kube-proxy may have begun to serve it between the two.

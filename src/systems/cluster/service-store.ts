@@ -20,6 +20,14 @@ const portNumber = z
   .number()
   .check(z.refine((value) => Number.isInteger(value) && value >= 1 && value <= 65_535));
 
+const reach = z.union([
+  z.strictObject({ kind: z.literal('loopback') }),
+  z.strictObject({
+    kind: z.literal('node'),
+    address: z.string().check(z.refine((value) => isIP(value) !== 0 && !value.includes('%'))),
+  }),
+]);
+
 const kept = z.strictObject({
   version: z.literal(1),
   services: z.record(
@@ -37,15 +45,7 @@ const kept = z.strictObject({
         )
         .check(z.maxLength(maxPorts)),
       asOfMs: z.number().check(z.refine((value) => value >= 0 && value <= 8_640_000_000_000_000)),
-      reach: z.optional(
-        z.union([
-          z.strictObject({ kind: z.literal('loopback') }),
-          z.strictObject({
-            kind: z.literal('node'),
-            address: z.string().check(z.refine((value) => isIP(value) !== 0 && !value.includes('%'))),
-          }),
-        ]),
-      ),
+      reach: z.strictObject({ tcp: z.optional(reach), udp: z.optional(reach) }),
     }),
   ),
 });
@@ -64,7 +64,15 @@ export async function loadServices(
       return none(`${parsed.error.issues[0]?.path.join('.') || 'it'} has not the expected form`);
     const services = Object.entries(parsed.data.services);
     if (services.length > maxServices) return none(`it tells of more than ${maxServices} Services`);
-    const known = services.map(([name, { reach, ...rest }]) => [name, { ...rest, reach }] as const);
+    const known = services.map(
+      ([
+        name,
+        {
+          reach: { tcp, udp },
+          ...rest
+        },
+      ]) => [name, { ...rest, reach: { tcp, udp } }] as const,
+    );
     return { known: new Map(known), problem: undefined };
   } catch {
     return none('it is no JSON');

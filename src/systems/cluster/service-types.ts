@@ -26,6 +26,12 @@ export type Reach =
   /** At the address that the node has in the cluster. */
   | { readonly kind: 'node'; readonly address: string };
 
+/** That of each protocol; undefined where no trial was answered yet. */
+export interface Reaches {
+  readonly tcp: Reach | undefined;
+  readonly udp: Reach | undefined;
+}
+
 /** One Service. */
 export interface ServiceReading {
   /** The newest that is known, whatever the state of the API; none where nothing is. */
@@ -33,8 +39,8 @@ export interface ServiceReading {
   /** Unix ms of the newest answer about them, in this run of mooring or in an earlier one; undefined where there was none. */
   readonly asOfMs: number | undefined;
   readonly state: ServiceState;
-  /** The newest trial that somebody answered; undefined where none was. */
-  readonly reach: Reach | undefined;
+  /** By the newest trials that somebody answered. */
+  readonly reach: Reaches;
   /** `protocol port` of the NodePorts that were served in the newest trial of them. */
   readonly answering: readonly string[];
 }

@@ -62,7 +62,7 @@ const unknown: ServiceReading = {
   ports: [],
   asOfMs: undefined,
   state: { kind: 'unasked' },
-  reach: undefined,
+  reach: { tcp: undefined, udp: undefined },
   answering: [],
 };
 
@@ -168,7 +168,7 @@ export function createServiceWatch(options: ServiceWatchOptions): ServiceWatch {
     const before = readingOf(name);
     const next = {
       // A trial that nobody answered says nothing of where they are served.
-      reach: reach ?? before.reach,
+      reach: { tcp: reach.tcp ?? before.reach.tcp, udp: reach.udp ?? before.reach.udp },
       answering: answering.map(({ protocol, nodePort }) => `${protocol} ${nodePort}`),
     };
     change(name, next);

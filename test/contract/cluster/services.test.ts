@@ -387,7 +387,7 @@ describe('a Service of the cluster', () => {
     test(`whose file ${what} is unknown, and that is told`, bounded, async () => {
       watch = open(async (host) => host === '127.0.0.2');
       await follow();
-      await until('a reach', () => reading()?.reach !== undefined);
+      await until('a reach', () => reading()?.reach.tcp !== undefined);
       await watch.close();
       const file = join(folder, 'services.json');
       const text = readFileSync(file, 'utf8');
@@ -398,7 +398,7 @@ describe('a Service of the cluster', () => {
       assert.match(complaints.at(-1) ?? '', /services\.json cannot be used and counts as absent/);
       writeFileSync(file, text);
       await watch.look();
-      assert.deepEqual(reading()?.reach, { kind: 'node', address: '127.0.0.2' });
+      assert.deepEqual(reading()?.reach.tcp, { kind: 'node', address: '127.0.0.2' });
     });
   }
 
@@ -409,7 +409,7 @@ describe('a Service of the cluster', () => {
       return tries > 6 * 22;
     });
     await follow();
-    await until('a reach', () => reading()?.reach?.kind === 'loopback');
+    await until('a reach', () => reading()?.reach.tcp?.kind === 'loopback');
     const trials = pauses.filter((ms) => ms < 200_000 && ms !== 1_500);
     assert.ok(
       trials.slice(0, 20).every((ms) => ms <= 250 * 0.75 || ms > 400),
@@ -445,7 +445,7 @@ describe('where NodePorts are served', () => {
     });
   const ports = (...numbers: number[]) =>
     numbers.map((nodePort) => ({ name: '', port: 1, protocol: 'tcp' as const, nodePort, isTold: true }));
-  const reachOf = async (...asked: Parameters<typeof tryPorts>) => (await tryPorts(...asked)).reach;
+  const reachOf = async (...asked: Parameters<typeof tryPorts>) => (await tryPorts(...asked)).reach.tcp;
   afterEach(() => {
     for (const one of servers.splice(0)) one.close();
   });
@@ -466,11 +466,14 @@ describe('where NodePorts are served', () => {
   test('is loopback where kube-proxy begins to serve between two questions', bounded, async () => {
     const answers = [false, true, true];
     const { reach } = await tryPorts(ports(5), '10.45.0.7', async () => answers.shift() ?? false);
-    assert.deepEqual(reach, { kind: 'loopback' });
+    assert.deepEqual(reach.tcp, { kind: 'loopback' });
   });
 
   test('is not known where nobody answers', bounded, async () => {
-    assert.deepEqual(await tryPorts(ports(1), '127.0.0.2'), { reach: undefined, answering: [] });
+    assert.deepEqual(await tryPorts(ports(1), '127.0.0.2'), {
+      reach: { tcp: undefined, udp: undefined },
+      answering: [],
+    });
     assert.equal(await tryPort('127.0.0.1', 1, 'udp'), false, 'the kernel refuses a datagram');
   });
 
@@ -486,9 +489,14 @@ describe('where NodePorts are served', () => {
       isTold: true,
     }));
     const mixed = await tryPorts([...udp, ...ports(port, 1)], '127.0.0.2');
-    assert.deepEqual(mixed.reach, { kind: 'node', address: '127.0.0.2' });
+    const node = { kind: 'node', address: '127.0.0.2' };
+    assert.deepEqual(mixed.reach, { tcp: node, udp: node });
     assert.deepEqual(mixed.answering, [udp[0], ...ports(port)]);
-    assert.deepEqual((await tryPorts(udp, '127.0.0.2')).reach, { kind: 'node', address: '127.0.0.2' });
+    assert.deepEqual((await tryPorts(udp, '127.0.0.2')).reach, { tcp: undefined, udp: node });
+    const split = async (host: string, _port: number, protocol: string) =>
+      protocol === 'tcp' || host !== '127.0.0.1';
+    const { reach } = await tryPorts(mixed.answering, '127.0.0.2', split);
+    assert.deepEqual(reach, { tcp: { kind: 'loopback' }, udp: node });
     endpoint.close();
   });
 

@@ -34,7 +34,7 @@ const live: ServiceReading = {
   ports,
   asOfMs: 1_790_000_000_000,
   state: { kind: 'live', isThere: true },
-  reach: undefined,
+  reach: { tcp: undefined, udp: undefined },
   answering: [],
 };
 const fine = { status: 'true', reason: 'Verified', message: '' } as const;
@@ -247,14 +247,25 @@ describe('upstreams that are found in the cluster', () => {
   });
 
   test("are at the node's address where loopback does not serve them, its newest first", () => {
-    const reading: ServiceReading = { ...live, reach: { kind: 'node', address: '10.45.0.9' } };
+    const reachedAt = (reach: Partial<ServiceReading['reach']>): ServiceReading => ({
+      ...live,
+      reach: { tcp: undefined, udp: undefined, ...reach },
+    });
+    const reading = reachedAt({ tcp: { kind: 'node', address: '10.45.0.9' } });
     assert.deepEqual(upstreamsOf(ask({ reading }))['http'], ['10.45.0.7:31693']);
+    assert.deepEqual(
+      upstreamsOf(ask({ reading }))['quic'],
+      ['10.45.0.7:30485'],
+      'as TCP where nothing tells',
+    );
     const memory = { ...aMemory(), networks: {} };
     assert.deepEqual(upstreamsOf(ask({ reading, memory }))['http'], ['10.45.0.9:31693']);
-    const v6: ServiceReading = { ...live, reach: { kind: 'node', address: 'fd00::9' } };
+    const v6 = reachedAt({ tcp: { kind: 'node', address: 'fd00::9' } });
     assert.deepEqual(upstreamsOf(ask({ reading: v6, memory }))['http'], ['[fd00::9]:31693']);
-    const loopback: ServiceReading = { ...live, reach: { kind: 'loopback' } };
-    assert.deepEqual(upstreamsOf(ask({ reading: loopback }))['http'], ['127.0.0.1:31693']);
+    const split = upstreamsOf(
+      ask({ reading: reachedAt({ tcp: { kind: 'loopback' }, udp: { kind: 'node', address: '10.45.0.7' } }) }),
+    );
+    assert.deepEqual([split['http'], split['quic']], [['127.0.0.1:31693'], ['10.45.0.7:30485']]);
   });
 
   test('are followed anew once the way to the server changes', () => {
