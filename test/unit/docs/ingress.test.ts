@@ -6,13 +6,25 @@ import { nginxSize } from '#src/agent/render/nginx-size.ts';
 import { ingressExamples } from '../../support/ingress-examples.ts';
 import { aMachine } from '../../support/world.ts';
 
-const text = readFileSync(new URL('../../../docs/ingress.md', import.meta.url), 'utf8');
+const read = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
+const text = read('docs/ingress.md');
 
 describe('docs/ingress.md', () => {
   test('has examples that are accepted', () => {
     const examples = ingressExamples();
     assert.ok(examples.length >= 8);
     assert.ok(examples.some(({ ingress }) => ingress.some(({ proxyProtocol }) => proxyProtocol === 'v1')));
+  });
+
+  test('names metrics that there are, and every result of a session', () => {
+    const source = read('src/health/ingress-metrics.ts');
+    const told = text.match(/mooring_ingress_\w+/g) ?? [];
+    assert.ok(told.length >= 5);
+    for (const name of told) assert.ok(source.includes(`'${name}'`), name);
+    const [, results = ''] = /type SessionResult =\n(.*?);/s.exec(read('src/systems/nginx/types.ts')) ?? [];
+    const words = [...results.matchAll(/'(\w+)'/g)].map(([, word = '']) => word);
+    assert.ok(words.length >= 5);
+    for (const word of words) assert.ok(text.includes(`\`${word}\``), word);
   });
 
   test('tells how many connections a machine holds', () => {
