@@ -103,7 +103,7 @@ function stageFiles(): void {
   );
 
   installFile(join(systemd, 'mooring'), 'usr/bin/mooring', 0o755);
-  for (const script of ['k3s-address-check', 'k3s-agent', 'ingress-renew']) {
+  for (const script of ['k3s-address-check', 'k3s-agent', 'ingress-limits', 'ingress-renew']) {
     installFile(join(systemd, script), `usr/lib/mooring/${script}`, 0o755);
   }
   mkdirSync(join(stage, 'usr/lib/mooring'), { recursive: true });

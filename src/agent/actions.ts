@@ -54,6 +54,9 @@ export type Action =
   | { readonly do: 'unit.reload'; readonly unit: string }
   | { readonly do: 'unit.stop'; readonly unit: string }
   | { readonly do: 'ingress.replace'; readonly text: string; readonly generation: string }
+  /** Puts the limits of new connections in force, or takes them out. */
+  | { readonly do: 'limits.load'; readonly text: string }
+  | { readonly do: 'limits.remove' }
   /** Has the running nginx carry on as the program that is installed. */
   | { readonly do: 'ingress.renew'; readonly program: string }
   /** Keeps the config in place as the one to fall back to. */
@@ -89,6 +92,8 @@ export function actionKey(action: Action): string {
       return `${action.do}:${action.file}:${action.sha256.slice(0, 16)}`;
     case 'ingress.restore':
     case 'ingress.renew':
+    case 'limits.load':
+    case 'limits.remove':
       return action.do;
     case 'zerotier.blacklist':
     case 'k3s.write-config':
@@ -138,6 +143,10 @@ export function describeAction(action: Action): string {
       return `stop ${action.unit}`;
     case 'ingress.replace':
       return `test and install ingress config ${action.generation}`;
+    case 'limits.load':
+      return 'limit new connections to the ingress';
+    case 'limits.remove':
+      return 'no longer limit new connections to the ingress';
     case 'ingress.keep':
       return `keep ingress config ${action.generation} as the last one that works`;
     case 'ingress.renew':

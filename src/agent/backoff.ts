@@ -31,6 +31,9 @@ export function backoffPolicy(action: Action): BackoffPolicy {
       return { firstMs: 3_000, maxMs: 60_000 };
     case 'ingress.replace':
       return { firstMs: 30_000, maxMs: 120_000 };
+    case 'limits.load':
+    case 'limits.remove':
+      return { firstMs: 5_000, maxMs: 300_000 };
     case 'ingress.keep':
     case 'ingress.restore':
       return { firstMs: 2_000, maxMs: 60_000 };

@@ -48,6 +48,7 @@ const table = {
   PodNetworkReady: { severity: 'critical', dependsOn: ['K3sRunning', 'LinkReady'] },
   UpstreamsFound: { severity: 'warning', dependsOn: ['K3sRunning', 'ServerReachable'] },
   IngressRunning: { severity: 'critical', dependsOn: [] },
+  IngressLimited: { severity: 'warning', dependsOn: [] },
   Ready: { severity: 'critical', dependsOn: [] },
 } as const satisfies Readonly<Record<string, Registration>>;
 

@@ -13,6 +13,7 @@ import { dnsStage } from './stages/dns.ts';
 import { ingressStage, nothingToLookAt } from './stages/ingress.ts';
 import { k3sStage } from './stages/k3s.ts';
 import { k3sNetwork, nodeIp } from './stages/k3s-wanted.ts';
+import { limitsStage } from './stages/limits.ts';
 import { type LinkState, linkStage } from './stages/link.ts';
 import { podNetworkStage } from './stages/pod-network.ts';
 import { secretsFinding } from './stages/secrets.ts';
@@ -96,6 +97,13 @@ export function plan(seen: StageInput, random: number): Plan {
     (found) => ({ findings: { IngressRunning: found }, doors: nothingToLookAt }),
     () => ingressStage({ ...input, memory: upstreams.memory }, upstreams),
   );
+  const limits = contained(
+    'ingress',
+    ingress.memory,
+    input,
+    (found) => ({ findings: { IngressLimited: found } }),
+    () => limitsStage({ ...input, memory: ingress.memory }, upstreams.entries),
+  );
   const findings: Findings = {
     ConfigAccepted: configFinding(input.world.configState),
     SecretsProtected: secretsFinding(input),
@@ -108,20 +116,22 @@ export function plan(seen: StageInput, random: number): Plan {
     ...podNetwork.findings,
     ...upstreams.findings,
     ...ingress.findings,
+    ...limits.findings,
   };
   const conditions = conditionsOf(findings, input.memory.conditions, input.now.wallMs);
   const calmAtMs = input.now.monoMs + Math.round(calmMs * (0.9 + 0.2 * random));
-  const stages = [zerotier, link, dns, silence, podNetwork, k3s, upstreams, ingress];
+  const stages = [zerotier, link, dns, silence, podNetwork, k3s, upstreams, ingress, limits];
   return {
     actions: {
       zerotier: zerotier.actions,
       link: link.actions,
       dns: dns.actions,
       k3s: k3s.actions,
-      ingress: ingress.actions,
+      // The doors come first: whatever the limits come to keeps none of them shut.
+      ingress: [...ingress.actions, ...limits.actions],
     },
     conditions,
-    memory: { ...ingress.memory, conditions },
+    memory: { ...limits.memory, conditions },
     wakeAtMs: earliest(calmAtMs, ...stages.map((stage) => stage.wakeAtMs)) ?? calmAtMs,
     links: link.links,
     readyAddresses: Object.values(link.links).flatMap((state) =>

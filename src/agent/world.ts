@@ -8,6 +8,7 @@ import type { ExposedFile } from '../systems/files/types.ts';
 import type { HomeReading } from '../systems/home/types.ts';
 import type { InstallReading, K3sReading } from '../systems/k3s/types.ts';
 import type { FlannelDevice, LinksReading } from '../systems/netlink/types.ts';
+import type { LimitsReading } from '../systems/nginx/limits-types.ts';
 import type { IngressReading } from '../systems/nginx/types.ts';
 import type { DnsReading } from '../systems/resolved/types.ts';
 import type { UnitsReading } from '../systems/systemd/types.ts';
@@ -33,6 +34,7 @@ export interface World {
   readonly exposed: readonly ExposedFile[];
   readonly ingress: IngressReading;
   readonly doors: DoorsReading;
+  readonly limits: LimitsReading;
   readonly cloud: CloudReading;
   readonly home: HomeReading;
   readonly controller: ControllerReading;
@@ -43,6 +45,8 @@ export interface World {
 /** The units that mooring watches and drives. */
 export const k3sUnit = 'k3s-node.service';
 export const ingressUnit = 'mooring-ingress.service';
+/** Holds the kernel's limits of new connections; what it loaded tells how it is. */
+export const limitsUnit = 'mooring-ingress-limits.service';
 export const resolvedUnit = 'systemd-resolved.service';
 export const networkdUnit = 'systemd-networkd.service';
 export const zerotierUnit = 'zerotier-one.service';

@@ -2,6 +2,7 @@
 import type { Action } from '../agent/actions.ts';
 import type { Controller } from '../systems/controller/types.ts';
 import type { K3sFiles, K3sInstall } from '../systems/k3s/types.ts';
+import type { Limits } from '../systems/nginx/limits-types.ts';
 import type { Nginx } from '../systems/nginx/types.ts';
 import type { Resolved } from '../systems/resolved/types.ts';
 import type { Systemd } from '../systems/systemd/types.ts';
@@ -16,12 +17,13 @@ export interface Driven {
   readonly k3s: K3sFiles;
   readonly install: K3sInstall;
   readonly nginx: Nginx;
+  readonly limits: Limits;
 }
 
 /** Carries an action out. Throws what the system throws. */
 export async function carryOut(
   action: Action,
-  { zerotier, controller, resolved, systemd, k3s, install, nginx }: Driven,
+  { zerotier, controller, resolved, systemd, k3s, install, nginx, limits }: Driven,
 ): Promise<void> {
   switch (action.do) {
     case 'zerotier.join':
@@ -65,6 +67,10 @@ export async function carryOut(
       return nginx.keep();
     case 'ingress.restore':
       return nginx.restore();
+    case 'limits.load':
+      return limits.load(action.text);
+    case 'limits.remove':
+      return limits.remove();
     default:
       return action satisfies never;
   }

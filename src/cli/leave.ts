@@ -7,7 +7,7 @@
  */
 import { hostname } from 'node:os';
 import { parseMemory } from '../agent/memory.ts';
-import { ingressUnit, k3sUnit } from '../agent/world.ts';
+import { ingressUnit, k3sUnit, limitsUnit } from '../agent/world.ts';
 import type { Config } from '../config/schema.ts';
 import { secretPath } from '../config/secrets.ts';
 import { systemNow } from '../systems/clock.ts';
@@ -96,6 +96,11 @@ async function leaveWith(
     return exitCode.notFine;
   }
   await step(ingressUnit, () => off(ingressUnit));
+  await step('limits of new connections', async () => {
+    await systemctl(['stop', limitsUnit], stopDeadlineMs);
+    for (const path of paths.ingressLimits) await removeFile(path);
+    return 'removed';
+  });
   await step(k3sUnit, async () => {
     await systemctl(['stop', k3sUnit], stopDeadlineMs);
     return 'stopped';

@@ -6,7 +6,14 @@ import { hostname } from 'node:os';
 import type { Action, Outcome } from '../agent/actions.ts';
 import type { Memory } from '../agent/memory.ts';
 import type { Plan } from '../agent/plan.ts';
-import { type ConfigState, ingressUnit, k3sUnit, type World, watchedUnits } from '../agent/world.ts';
+import {
+  type ConfigState,
+  ingressUnit,
+  k3sUnit,
+  limitsUnit,
+  type World,
+  watchedUnits,
+} from '../agent/world.ts';
 import type { Config } from '../config/schema.ts';
 import { secretFiles, secretPath } from '../config/secrets.ts';
 import { systemNow } from '../systems/clock.ts';
@@ -18,6 +25,7 @@ import type { Log } from '../systems/log.ts';
 import { createFlannelReader } from '../systems/netlink/flannel.ts';
 import { createNetlink } from '../systems/netlink/netlink.ts';
 import type { LinksReading } from '../systems/netlink/types.ts';
+import { createLimits } from '../systems/nginx/limits.ts';
 import { createNginx } from '../systems/nginx/nginx.ts';
 import { createSessionCounts } from '../systems/nginx/sessions.ts';
 import type { SessionCounts } from '../systems/nginx/types.ts';
@@ -28,7 +36,7 @@ import type { ZeroTierReading } from '../systems/zerotier/types.ts';
 import { createZeroTier } from '../systems/zerotier/zerotier.ts';
 import { carryOut } from './carry-out.ts';
 import { openConfigured } from './configured.ts';
-import { zerotierTokenCredential } from './paths.ts';
+import { paths, zerotierTokenCredential } from './paths.ts';
 
 /** Tests a candidate of the ingress' config, with the privileges that takes. */
 const checkUnit = 'mooring-ingress-check.service';
@@ -70,11 +78,13 @@ export interface Node {
 export function openNode(options: NodeOptions): Node {
   const { wake, log } = options;
   const credential = (name: string) => secretPath({ credential: name }, options.credentialsDirectory);
-  const driven = [...watchedUnits, checkUnit, renewUnit];
+  const driven = [...watchedUnits, checkUnit, renewUnit, limitsUnit];
   const bus = createBus({ matches: [...resolvedMatches, ...systemdMatches(driven)], wake, log });
   const resolved = createResolved({ bus, wake });
   const systemd = createSystemd({ bus, wake, units: driven });
   const nginx = createNginx({ systemd, checkUnit, renewUnit });
+  const [wantedPath, lastPath] = paths.ingressLimits;
+  const limits = createLimits({ systemd, unit: limitsUnit, wantedPath, lastPath });
   const doors = createDoors({ wake, log, random: Math.random });
   const sessions = createSessionCounts({ log, now: () => systemNow().monoMs });
   const zerotier = createZeroTier({
@@ -116,6 +126,7 @@ export function openNode(options: NodeOptions): Node {
       exposed: await secrets,
       ingress,
       doors: await ports,
+      limits: await limits.read(),
       cloud: cloud.read(),
       home: home.read(),
       controller: controller.read(),
@@ -130,7 +141,7 @@ export function openNode(options: NodeOptions): Node {
     async apply(action) {
       try {
         const { controller, k3s, install } = systems;
-        await carryOut(action, { zerotier, controller, resolved, systemd, k3s, install, nginx });
+        await carryOut(action, { zerotier, controller, resolved, systemd, k3s, install, nginx, limits });
         return { ok: true };
       } catch (error) {
         const code = error instanceof SystemError ? error.code : 'fault';

@@ -21,6 +21,8 @@ export const paths = {
   k3sToken: '/run/mooring/k3s-token',
   /** What mooring-zerotier-token.service compares the token's file with. */
   zerotierTokenMark: '/run/mooring/zerotier-token.sha256',
+  /** The rules that limit new connections: the wanted ones, and the last that nft took. */
+  ingressLimits: ['/var/lib/mooring/nginx/limits.nft', '/var/lib/mooring/nginx/limits-last.nft'],
   zerotierHome: '/var/lib/zerotier-one',
 } as const;
 

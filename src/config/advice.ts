@@ -74,6 +74,8 @@ function byPlace(place: string, value: unknown): string | undefined {
     return durationAdvice(written);
   if (place === 'k3s.restart.budget' && /^\d+$/.test(written)) return `add the period: ${written}/10m`;
   if (place === 'zerotier.repair.budget' && /^\d+$/.test(written)) return `add the period: ${written}/1h`;
+  if (place === 'ingress.newConnectionsPerClient' && /^\d+$/.test(written))
+    return `add the period: ${written}/1s`;
   if (place === 'k3s.taints') return taintAdvice(written);
   if (typeof value !== 'string') return undefined;
   if (/^(zerotier\.networks\.id|k3s\.network)$/.test(place) && /^[0-9a-f]+$/i.test(value))

@@ -94,6 +94,8 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
   'ingress[].allow': 'Who may come in; everybody where the list is empty.',
   'ingress[].deny': 'Who may not come in.',
   'ingress[].connectionsPerClient': 'How many connections one address may have at once.',
+  'ingress[].newConnectionsPerClient':
+    'How many connections one address may open in how long; further ones are dropped by nftables.',
   'ingress[].proxyProtocol':
     'Whether to tell the upstream the address of the client: none or v1. v2 is reserved.',
   nginx: 'How large nginx is made, for all entries of the ingress together.',

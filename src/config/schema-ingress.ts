@@ -1,5 +1,6 @@
 /** One entry of `ingress`: a port of this node that nginx passes on at layer 4. */
 import * as z from 'zod/mini';
+import { connectionRate } from './connection-rate.ts';
 import { addressRange, durationFrom, parseHostPort, port, text, wholeNumber } from './values.ts';
 
 const upstreamAddress = text(
@@ -62,6 +63,7 @@ export const ingressSchema = z.strictObject({
   allow: z._default(addressRanges, []),
   deny: z._default(addressRanges, []),
   connectionsPerClient: z.optional(wholeNumber(1, 65_535)),
+  newConnectionsPerClient: z.optional(connectionRate),
   proxyProtocol: z._default(z.enum(['none', 'v1', 'v2'], 'none or v1'), 'none'),
 });
 

@@ -5,7 +5,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { stringify } from 'yaml';
+import { renderLimits } from '#src/agent/render/nft-limits.ts';
 import { generationSocket, renderNginxConf } from '#src/agent/render/nginx-conf.ts';
+import { listensOf } from '#src/agent/render/nginx-listens.ts';
 import { probed, probeSource } from '#src/agent/render/nginx-probe.ts';
 import { upstreamsStage } from '#src/agent/stages/upstreams.ts';
 import type { ServedEntry } from '#src/agent/upstreams.ts';
@@ -134,6 +136,12 @@ async function found(entry: IngressConfig, random: Random): Promise<ServedEntry 
   return served;
 }
 
+function drawRate(random: Random): unknown {
+  const rate = () => `${random.between(0, 10_500)}/${random.pick(['1s', '1m', '1h', '10m'])}`;
+  const mapping = () => ({ rate: mostly(random, rate), burst: mostly(random, () => random.between(1, 500)) });
+  return random.chance(0.6) ? rate() : mapping();
+}
+
 function drawEntry(random: Random, name: string, port: number): Record<string, unknown> {
   const entry: Record<string, unknown> = {
     name: mostly(random, () => name),
@@ -150,6 +158,7 @@ function drawEntry(random: Random, name: string, port: number): Record<string, u
     allow: () => list(random, 3, range),
     deny: () => list(random, 3, range),
     connectionsPerClient: () => random.between(1, 1_000),
+    newConnectionsPerClient: () => drawRate(random),
     proxyProtocol: () => random.pick(['none', 'v1', 'v2']),
   };
   for (const [key, usual] of Object.entries(options))
@@ -217,6 +226,21 @@ function assertPassesOnlyTo(entry: ServedEntry, asWritten: IngressConfig, text: 
   assert.ok(others.every(([block]) => ['', 'events', 'stream'].includes(block)));
 }
 
+/** That rules of nftables accept what is not limited, and drop nothing else. */
+function assertLimitsOnly(rules: string): void {
+  for (const line of rules.split('\n').map((one) => one.trim()))
+    assert.match(
+      line,
+      /^(|[#}].*|(table|delete table|set|chain) .*|(type|size|flags|timeout) .*|iifname .* accept|meta .*)$/,
+    );
+  const limits = rules.split('\n').filter((line) => line.includes(' drop '));
+  for (const line of limits)
+    assert.match(
+      line,
+      /^ +meta nfproto ipv[46] (tcp|udp) dport \d+ (tcp flags & \(fin \| syn \| rst \| ack\) == syn|ct state new) update @[a-z0-9_]+ \{ (ip saddr|ip6 saddr & ffff:ffff:ffff:ffff::) limit rate over \d+\/(second|minute|hour) burst \d+ packets \} counter drop comment "[a-z0-9-]+"$/,
+    );
+}
+
 /** As nginx is given it: without leading zeros. */
 const plainPort = (text: string) => text.replace(/:0*(\d+)$/, ':$1');
 
@@ -238,6 +262,7 @@ describe('drawn ingress entries', () => {
     const random = seeded(20_261_123);
     const taken: ServedEntry[] = [];
     let fromCluster = 0;
+    let limited = 0;
     for (let i = 0; i < entries; i += 1) {
       const asWritten = accepted(drawEntry(random, `e${i}`, 1_000 + (i % perConfig)));
       const entry = asWritten && (await found(asWritten, random));
@@ -256,6 +281,12 @@ describe('drawn ingress entries', () => {
       const batch = [...doors.values()].flatMap((behind) => behind[row] ?? []);
       const verdict = await nginx.check(renderNginxConf(batch, aHost).text);
       assert.equal(verdict, undefined, `nginx refuses a config of ${batch.length} entries`);
+      const rules = renderLimits(batch, listensOf(renderNginxConf(batch, aHost).text));
+      if (rules === undefined) continue;
+      assertLimitsOnly(rules);
+      assert.equal(await nginx.checkRules(rules), undefined, 'nft refuses the limits');
+      limited += 1;
     }
+    assert.ok(limited > 5, 'limits are among them');
   });
 });

@@ -403,7 +403,54 @@ describe('the doors of a node', () => {
       await waitForCounts(bed, 'counted', { ...times(7), connections_total: 7, 'sessions_total ok': 7 });
     });
   });
+
+  test('turn a client away that opens connections too fast, as long as the config says so', async () => {
+    const limitsUnit = 'mooring-ingress-limits.service';
+    const rules = async () =>
+      (await bed.node.tryRun(['nft', 'list', 'table', 'inet', 'mooring_ingress'])).stdout;
+    const served = async () => Number(await bed.client.run(['sh', '-c', servedOf8(8085)]));
+    // Debian's own rules: they begin with the removal of everybody's.
+    await bed.node.run('systemctl start nftables.service && nft add table inet theirs');
+    const limit = 'newConnectionsPerClient: {rate: 5/1h, burst: 5}';
+    await editConfig(
+      bed,
+      (text) =>
+        `${text.trimEnd()}\n  - {name: throttled, listen: 8085, upstreams: ["127.0.0.1:31693"], ${limit}}\n`,
+    );
+    await reload(bed);
+    await waitForReason(bed, 'IngressRunning', 'Serving', 15_000);
+    await waitForReason(bed, 'IngressLimited', 'InForce', 15_000);
+    assert.equal(await served(), 5);
+    assert.equal(await served(), 0);
+    assert.equal((await bed.home.run(['sh', '-c', servedOf8(8085)])).trim(), '5', 'another client');
+    assert.match((await bed.client.http(80)).body, /traefik/, 'another door');
+
+    await bed.node.run(['systemctl', 'reload', 'nftables.service']);
+    await waitFor('the rules to be back', async () => (await rules()).includes('dport 8085'), {
+      timeoutMs: 10_000,
+    });
+    // As at a boot, without mooring.
+    await bed.node.run(`systemctl stop mooring.service ${ingressUnit} ${limitsUnit}`);
+    assert.equal(await rules(), '');
+    await bed.node.run('nft add table inet theirs');
+    await bed.node.run(['systemctl', 'start', ingressUnit]);
+    assert.match(await rules(), /dport 8085/);
+    assert.equal(await served(), 5);
+    await bed.node.run(['systemctl', 'start', 'mooring.service']);
+    await waitForReason(bed, 'IngressLimited', 'InForce', 15_000);
+
+    await editConfig(bed, (text) => text.replace(`, ${limit}`, ''));
+    await reload(bed);
+    await waitForReason(bed, 'IngressLimited', 'NotWanted', 15_000);
+    await waitFor('the rules to be gone', async () => (await rules()) === '', { timeoutMs: 10_000 });
+    assert.equal((await bed.node.run(['nft', 'list', 'tables'])).trim(), 'table inet theirs');
+    assert.equal(await served(), 8);
+  });
 });
+
+/** How many of eight clients in a row are served; those that are dropped give up before their kernel tries again. */
+const servedOf8 = (port: number) =>
+  `n=0; for i in 1 2 3 4 5 6 7 8; do curl -s -o /dev/null --max-time 0.7 http://10.99.0.2:${port}/ && n=$((n+1)); done; echo $n`;
 
 /** A pod beside the node's own network, with a web server at port 8000. */
 async function startPod(bed: Bed): Promise<{ readonly address: string; end(): Promise<void> }> {

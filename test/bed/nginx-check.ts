@@ -7,6 +7,8 @@ import { nginxPackages, unpackedRoot } from './unpacked-root.ts';
 /** nginx' verdict on a config: undefined where it takes it, its own words where it does not. */
 export interface NginxCheck {
   check(config: string): Promise<string | undefined>;
+  /** The same of nft on rules. */
+  checkRules(rules: string): Promise<string | undefined>;
   /** Ends everything. */
   close(): void;
 }
@@ -31,6 +33,14 @@ export async function createNginxCheck(): Promise<NginxCheck> {
         place,
         { timeoutMs: 30_000 },
       );
+      return exitCode === 0 ? undefined : stderr;
+    },
+    async checkRules(rules) {
+      await writeFile(join(root, 'tmp/limits.nft'), rules);
+      const nft = ['/usr/sbin/nft', '-c', '-f', '/tmp/limits.nft'];
+      const { exitCode, stderr } = await run.tryRun(['unshare', '-n', 'chroot', root, ...nft], place, {
+        timeoutMs: 30_000,
+      });
       return exitCode === 0 ? undefined : stderr;
     },
     close: () => run.end(),

@@ -36,11 +36,17 @@ export const packagedFiles: readonly RootFile[] = [
   { path: `${unitFolder}/nginx.service`, text: '[Service]\nExecStart=/usr/sbin/nginx\n' },
   { path: `${unitFolder}/${wrongUnit}`, text: '[Service]\nExecStart=/bin/true\nProtectSytem=strict\n' },
   { path: '/usr/lib/mooring/node', text: daemonProgram, mode: 0o755 },
-  ...['/usr/bin/mooring', '/usr/sbin/nginx', '/usr/lib/mooring/ingress-renew', '/usr/sbin/modprobe'].map(
-    (path) => ({ path, ...nothing }),
-  ),
+  ...[
+    '/usr/bin/mooring',
+    '/usr/sbin/nginx',
+    '/usr/sbin/nft',
+    '/usr/lib/mooring/ingress-limits',
+    '/usr/lib/mooring/ingress-renew',
+    '/usr/sbin/modprobe',
+  ].map((path) => ({ path, ...nothing })),
   { path: '/etc/mooring/config.yaml', text: '' },
   { path: '/var/lib/mooring/nginx/candidate.conf', text: '' },
+  { path: '/var/lib/mooring/nginx/limits.nft', text: '' },
 ];
 
 /** Those that can be run one after the other, the daemon first: its folder in /run is the others' as well. The target would start k3s. */
@@ -51,5 +57,6 @@ export const runnable: readonly string[] = [
   'mooring-zerotier-token.path',
   'mooring-ingress-check.service',
   'mooring-ingress-renew.service',
+  'mooring-ingress-limits.service',
   'mooring-wait.service',
 ];

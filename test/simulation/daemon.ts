@@ -197,6 +197,7 @@ export class Daemon {
       exposed: [],
       ingress: await node.nginx.read(),
       doors: await node.doors.read(),
+      limits: await node.limits.read(),
       cloud: { kind: 'none' },
       home: node.home.read(),
       controller: node.controller.read(),
@@ -209,8 +210,8 @@ export class Daemon {
     const { judge } = this.node;
     try {
       judge.acts(action);
-      const { zerotier, controller, resolved, systemd, k3sFiles: k3s, install, nginx } = this.node;
-      await carryOut(action, { zerotier, controller, resolved, systemd, k3s, install, nginx });
+      const { zerotier, controller, resolved, systemd, k3sFiles: k3s, install, nginx, limits } = this.node;
+      await carryOut(action, { zerotier, controller, resolved, systemd, k3s, install, nginx, limits });
       return { ok: true };
     } catch (error) {
       const code = error instanceof SystemError ? error.code : 'fault';

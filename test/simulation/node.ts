@@ -15,6 +15,7 @@ import { HomeModel } from './models/home.ts';
 import { K3sAgentModel } from './models/k3s-agent.ts';
 import { K3sInstallModel } from './models/k3s-install.ts';
 import { KernelModel } from './models/kernel.ts';
+import { LimitsModel } from './models/limits.ts';
 import { NginxModel } from './models/nginx.ts';
 import { ResolvedModel } from './models/resolved.ts';
 import { SystemdModel } from './models/systemd.ts';
@@ -35,6 +36,7 @@ export class SimNode {
   readonly install: K3sInstallModel;
   readonly k3s: K3sAgentModel;
   readonly nginx: NginxModel;
+  readonly limits = new LimitsModel();
   readonly doors: DoorsModel;
   readonly systemd: SystemdModel;
   readonly home: HomeModel;

@@ -137,6 +137,7 @@ export function aWorld(overrides: Partial<World> = {}): World {
       servingGeneration: undefined,
     },
     doors: { holders: undefined, redirected: [] },
+    limits: { installed: true, loaded: { kind: 'absent' } },
     cloud: { kind: 'none' },
     home: { server: { kind: 'unprobed' }, dns: { kind: 'unasked' } },
     controller: { members: {}, quietUntilMs: undefined },

@@ -58,6 +58,7 @@ describe('the units', () => {
     'mooring-ingress.service': 30,
     'mooring-ingress-check.service': 30,
     'mooring-ingress-renew.service': 20,
+    'mooring-ingress-limits.service': 20,
     'mooring-wait.service': 25,
     'mooring-zerotier-preseed.service': 25,
     'mooring-zerotier-token.service': 20,

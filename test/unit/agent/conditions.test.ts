@@ -27,6 +27,7 @@ function findings(overrides: Partial<Record<ConditionType, Finding>> = {}): Find
     ServerReachable: fine,
     PodNetworkReady: fine,
     UpstreamsFound: fine,
+    IngressLimited: fine,
     IngressRunning: fine,
   };
   return { ...all, ...overrides };
@@ -90,6 +91,6 @@ describe('conditions', () => {
       conditionsOf(findings(), [], 1).map((condition) => condition.type),
       conditionTypes,
     );
-    assert.equal(new Set(conditionTypes).size, 16);
+    assert.equal(new Set(conditionTypes).size, 17);
   });
 });

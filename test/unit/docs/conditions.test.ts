@@ -21,6 +21,7 @@ const sources: readonly (readonly [string, readonly ConditionType[]])[] = [
   ['src/agent/stages/k3s-install.ts', ['K3sInstalled', 'K3sUpToDate']],
   ['src/agent/stages/upstreams.ts', ['UpstreamsFound']],
   ['src/agent/stages/ingress.ts src/agent/stages/ingress-ports.ts', ['IngressRunning']],
+  ['src/agent/stages/limits.ts', ['IngressLimited']],
   ['src/agent/stages/server.ts', ['ServerReachable']],
   ['src/agent/stages/pod-network.ts', ['PodNetworkReady']],
   ['src/agent/plan.ts', ['ConfigAccepted']],

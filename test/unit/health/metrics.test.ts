@@ -152,7 +152,7 @@ describe('the metrics', () => {
       const condition = /condition="(\w+)"/.exec(labels)?.[1] ?? '';
       conditions.set(condition, (conditions.get(condition) ?? 0) + value);
     }
-    assert.equal(conditions.size, 16);
+    assert.equal(conditions.size, 17);
     assert.ok([...conditions.values()].every((sum) => sum === 1));
     assert.equal(sampleOf(families, 'mooring_condition', 'condition="LinkReady"', 'status="false"'), 1);
     assert.equal(sampleOf(families, 'mooring_ready'), 0);
