@@ -145,6 +145,8 @@ export interface Memory {
   readonly ingressProgram: RememberedProgram | undefined;
   /** Where the nginx that served the wanted config last listened. */
   readonly ingressListens: readonly Listen[] | undefined;
+  /** Monotonic ms since which another program shares a port with nginx. */
+  readonly ingressSharedSinceMs: number | undefined;
   /** Monotonic ms since which a running nginx does not tell what it serves. */
   readonly ingressSilentSinceMs: number | undefined;
   /** NodePorts that entries of the ingress lead to, by `service port`. */
@@ -179,6 +181,7 @@ export function emptyMemory(nowMs: number): Memory {
     unroutedSinceMs: {},
     unroutedAsked: [],
     ingressListens: undefined,
+    ingressSharedSinceMs: undefined,
     ingressSilentSinceMs: undefined,
     nodePorts: {},
     nodeName: undefined,

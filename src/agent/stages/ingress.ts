@@ -13,7 +13,7 @@ import { cleared, type Memory, takeOverRefused, without } from '../memory.ts';
 import { type NginxConf, nginxHost, renderNginxConf } from '../render/nginx-conf.ts';
 import { listensOf } from '../render/nginx-listens.ts';
 import { ingressUnit } from '../world.ts';
-import { redirectedPorts, servedListens, takenPorts } from './ingress-ports.ts';
+import { lostPorts, servedListens, takenPorts } from './ingress-ports.ts';
 import { isFalse, isTrue, isUnknown, type StageInput, type StageResult, takenAway } from './stage.ts';
 import { type UpstreamsResult, whatIsLeftOut } from './upstreams.ts';
 
@@ -48,7 +48,7 @@ export function ingressStage(seen: StageInput, upstreams: Found): Result {
     memory: next,
     wakeAtMs,
     findings: { IngressRunning: finding },
-    doors: { holdersOf: servedBy === undefined ? wantedListens : [], tried: wantedListens, servedBy },
+    doors: { holdersOf: wantedListens, tried: wantedListens, servedBy },
   });
   const attemptOf = (action: Action) => memory.attempts[actionKey(action)];
   const due = (action: Action): readonly Action[] => (mayTry(attemptOf(action), now.monoMs) ? [action] : []);
@@ -142,11 +142,12 @@ function serving(
         const isKept = world.ingress.keptGeneration === generation;
         const done = [actionKey(start), actionKey(reload), replace, 'ingress.restore'];
         const next = cleared(known, isKept ? [...done, actionKey(keep)] : done);
-        const renewal = renewalOf({ ...next, ingressListens: served }, unit, now.monoMs);
-        const away = redirectedPorts(world.doors);
+        const trouble = lostPorts(input, listensOf(text));
+        const { sharedSinceMs } = trouble;
+        const noted = { ...next, ingressListens: served, ingressSharedSinceMs: sharedSinceMs };
+        const renewal = renewalOf(noted, unit, now.monoMs);
         const serves = `nginx serves ${ports}${renewal.words}`;
-        const finding =
-          away === undefined ? inForce(serves, { entries, found }) : isFalse('PortRedirected', away);
+        const finding = trouble.finding ?? inForce(serves, { entries, found });
         const actions = isKept ? renewal.actions : due(keep);
         return answer(finding, renewal.wakeAtMs, actions, renewal.memory);
       }

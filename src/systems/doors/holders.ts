@@ -20,23 +20,32 @@ export async function readHolders(
   listens: readonly Listen[],
   { netFolder, passwdFile }: HolderPlaces,
 ): Promise<readonly Holder[] | undefined> {
-  const found: (Listen & { uid: number })[] = [];
+  const found = new Map<string, { readonly socket: Listen; readonly uid: number; count: number }>();
   try {
     for (const protocol of ['tcp', 'udp'] as const) {
       const ports = new Set(listens.filter((one) => one.protocol === protocol).map(({ port }) => port));
       if (ports.size === 0) continue;
       for (const table of [protocol, `${protocol}6`]) {
-        for await (const { local, uid } of listening(join(netFolder, table), protocol))
-          if (ports.has(local.port) && found.length < maxHolders) found.push({ protocol, ...local, uid });
+        for await (const { local, uid } of listening(join(netFolder, table), protocol)) {
+          if (!ports.has(local.port)) continue;
+          const key = `${protocol} ${local.address} ${local.port} ${uid}`;
+          const known = found.get(key);
+          if (known !== undefined) known.count += 1;
+          else if (found.size < maxHolders) found.set(key, { socket: { protocol, ...local }, uid, count: 1 });
+        }
       }
     }
   } catch {
     return undefined;
   }
-  if (found.length === 0) return [];
+  if (found.size === 0) return [];
   const passwd = await readFileText(passwdFile, maxPasswdBytes);
   const name = userNames(passwd.kind === 'present' ? passwd.text : '');
-  return found.map(({ uid, ...socket }) => ({ ...socket, user: name.get(uid) ?? `user ${uid}` }));
+  return [...found.values()].map(({ socket, uid, count }) => ({
+    ...socket,
+    user: name.get(uid) ?? `user ${uid}`,
+    sockets: count,
+  }));
 }
 
 /** The kernel tells TCP's listening sockets before all others, so that the rest of a long table need not be read. */

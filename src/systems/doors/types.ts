@@ -7,10 +7,12 @@ export interface Listen {
   readonly port: number;
 }
 
-/** A socket that takes what comes to its port. */
+/** Sockets that take what comes to their port. */
 export interface Holder extends Listen {
-  /** The user that made it: a name, or a number that has none. */
+  /** The user that made them: a name, or a number that has none. */
   readonly user: string;
+  /** How many there are: several programs of one user may share a port (SO_REUSEPORT), as nginx' workers do. */
+  readonly sockets: number;
 }
 
 export interface DoorsReading {

@@ -21,9 +21,9 @@ export class DoorsModel implements Doors {
     const { config, kept, served, isPortTaken } = this.nginx;
     const texts = [config.kind === 'present' ? config.text : '', kept ?? ''];
     const own = texts.find((text) => served !== undefined && generationOf(text) === served);
-    const foreign = { protocol: 'tcp', address: '0.0.0.0', port: 443, user: 'root' } as const;
+    const foreign = { protocol: 'tcp', address: '0.0.0.0', port: 443, user: 'root', sockets: 1 } as const;
     const all = [
-      ...listensOf(own ?? '').map((listen) => ({ ...listen, user: 'root' })),
+      ...listensOf(own ?? '').map((listen) => ({ ...listen, user: 'root', sockets: 1 })),
       ...(isPortTaken ? [foreign] : []),
     ];
     const holders = all.filter(({ port }) => holdersOf.some((listen) => listen.port === port));

@@ -26,6 +26,7 @@ const holder = (overrides: Partial<Holder> = {}): Holder => ({
   address: '0.0.0.0',
   port: 8082,
   user: 'games',
+  sockets: 1,
   ...overrides,
 });
 const own = holder({ port: 80, user: 'root' });
@@ -76,10 +77,12 @@ describe('what a config listens at', () => {
 });
 
 describe('a port that another program holds', () => {
-  test('is asked about whenever the wanted config is not served, and not otherwise', () => {
+  test('is asked about as long as there is an ingress', () => {
     assert.deepEqual(ask({ ingress: refusing }, reloaded).doors.holdersOf, listensOf(wanted.text));
     const fine = { ...refusing, servingGeneration: wanted.generation };
-    assert.deepEqual(ask({ ingress: fine }).doors.holdersOf, []);
+    assert.deepEqual(ask({ ingress: fine }).doors.holdersOf, listensOf(wanted.text), 'it may be shared');
+    const none = { config: aConfig(), world: aWorld({ units: units() }), memory: aMemory(), now: at(0) };
+    assert.deepEqual(ingressStage(none, { entries: [], found: [] }).doors.holdersOf, []);
   });
 
   test('is named with its user, and nginx’ own sockets are not', () => {
@@ -147,7 +150,7 @@ describe('a port that nginx listens at', () => {
 
   test('is tried while it is served, and by each config anew', () => {
     assert.deepEqual(ask({ ingress }).doors, {
-      holdersOf: [],
+      holdersOf: listensOf(wanted.text),
       tried: listensOf(wanted.text),
       servedBy: wanted.generation,
     });
@@ -178,6 +181,32 @@ describe('a port that nginx listens at', () => {
     assert.equal(led.doors.servedBy, wanted.generation, 'it goes on being tried');
     const none = ask({ ingress, doors: { holders: undefined, redirected: [] } });
     assert.equal(none.findings.IngressRunning.reason, 'Serving');
+  });
+});
+
+describe('a port that another program of root shares with nginx', () => {
+  const ingress = { ...refusing, servingGeneration: wanted.generation };
+  /** Of a machine with two cores. */
+  const doors = (sockets: number) => ({ holders: [{ ...own, sockets }], redirected: [] });
+
+  test('has more sockets than nginx has workers, and is told once that lasts', () => {
+    const first = ask({ ingress, doors: doors(3) });
+    assert.equal(first.findings.IngressRunning.reason, 'Serving');
+    const lasting = { ...first.memory, ingressSharedSinceMs: 185_000 };
+    const { findings, actions } = ask({ ingress, doors: doors(3) }, lasting);
+    assert.equal(findings.IngressRunning.reason, 'PortShared');
+    assert.match(findings.IngressRunning.message, /^80\/tcp: .* of root .*ss -ltnp 'sport = :80'/);
+    assert.deepEqual(
+      actions.map((action) => action.do),
+      ['ingress.keep'],
+      'as where all is well',
+    );
+  });
+
+  test('is nginx’ own where each worker has one', () => {
+    const { findings, memory } = ask({ ingress, doors: doors(2) }, aMemory({ ingressSharedSinceMs: 1 }));
+    assert.equal(findings.IngressRunning.reason, 'Serving');
+    assert.equal(memory.ingressSharedSinceMs, undefined);
   });
 });
 
