@@ -455,7 +455,7 @@ describe('the doors of a node', () => {
 
 /** How many of eight clients in a row are served; those that are dropped give up before their kernel tries again. */
 const servedOf8 = (port: number) =>
-  `n=0; for i in 1 2 3 4 5 6 7 8; do curl -s -o /dev/null --max-time 0.7 http://10.99.0.2:${port}/ && n=$((n+1)); done; echo $n`;
+  `n=0; for i in 1 2 3 4 5 6 7 8; do curl -s -o /dev/null --max-time 0.4 http://10.99.0.2:${port}/ && n=$((n+1)); done; echo $n`;
 
 /** A pod beside the node's own network, with a web server at port 8000. */
 async function startPod(bed: Bed): Promise<{ readonly address: string; end(): Promise<void> }> {
