@@ -10,6 +10,8 @@ import { type NginxConf, renderNginxConf } from '#src/agent/render/nginx-conf.ts
 import { nginxSize } from '#src/agent/render/nginx-size.ts';
 import { readGeneration } from '#src/systems/nginx/generation.ts';
 import { readMachine } from '#src/systems/nginx/machine.ts';
+import { createSessionCounts } from '#src/systems/nginx/sessions.ts';
+import type { SessionCounts } from '#src/systems/nginx/types.ts';
 import { aConfig } from '../support/world.ts';
 import { Client } from './client.ts';
 import { layNginxRoot, type NginxSuite, nginxSuites, nginxVersion } from './nginx-root.ts';
@@ -45,6 +47,7 @@ class Scene {
   readonly root = join(this.run.dir, 'root');
   readonly client = new Client(this.run, this.netns, '127.0.0.1');
   private nginx: Background | undefined;
+  private counts: SessionCounts | undefined;
 
   async open(suite: NginxSuite): Promise<void> {
     const { run, netns, root } = this;
@@ -87,6 +90,21 @@ class Scene {
     const pid = await readFile(join(this.root, 'run/mooring-ingress/nginx.pid'), 'utf8');
     process.kill(Number(pid), 'SIGHUP');
     await this.serves(conf);
+  }
+
+  /** Sessions over TCP so far, by listener, as mooring reads them; nginx writes them down within a second. */
+  async sessions(): Promise<Readonly<Record<string, Readonly<Record<string, number>>>>> {
+    this.counts ??= createSessionCounts({
+      log: (_, message) => assert.fail(message),
+      now: () => performance.now(),
+      logPath: join(this.root, 'run/mooring-ingress/sessions.log'),
+      configPath: join(this.root, 'etc/ingress.conf'),
+      keptPath: join(this.run.dir, 'kept.json'),
+      ss: ['true'],
+    });
+    const figures = await this.counts.read();
+    assert.equal(this.counts.discardedLines, 0);
+    return Object.fromEntries(figures.map(({ name, sessions }) => [name, sessions]));
   }
 
   log(): Promise<string> {
@@ -167,6 +185,22 @@ print('held', held.recv(12))
       t.diagnostic(`${knocks.length} knocks, ${lost.length} lost`);
       assert.ok(knocks.length > 400, `only ${knocks.length} knocks in 100 reloads`);
       assert.deepEqual(lost, []);
+      // Also those that ended with the workers of former reloads. The tests before this one came a few times as well.
+      for (const [listener, doors] of [
+        ['http', ['a', 'b']],
+        ['spare', ['c']],
+      ] as const) {
+        const answered = knocks.filter(({ door }) => doors.some((one) => one === door)).length;
+        const counted = await waitFor(
+          `${answered} sessions to be written down`,
+          async () => {
+            const number = (await scene.sessions())[listener]?.['ok'] ?? 0;
+            return number >= answered ? number : undefined;
+          },
+          { timeoutMs: 5_000 },
+        );
+        assert.ok(counted <= answered + 10, `${counted} sessions, and ${answered} knocks`);
+      }
     });
 
     test('goes on with a session over UDP through reloads, short of answers under way', async (t) => {

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { nginxSize } from '#src/agent/render/nginx-size.ts';
+import { createMetrics } from '#src/health/metrics.ts';
+import { figuresOf, newCount } from '#src/systems/nginx/session-counts.ts';
 import { ingressExamples } from '../../support/ingress-examples.ts';
 import { aMachine } from '../../support/world.ts';
 
@@ -38,5 +40,21 @@ describe('docs/ingress.md', () => {
       const off = size.perWorker / Number(told.replaceAll(',', ''));
       assert.ok(off > 0.98 && off < 1.03, `${row} is ${size.perWorker}`);
     }
+  });
+
+  test('tells of each metric of the listeners, and of each result', async () => {
+    const web = figuresOf(newCount('web', 'tcp', 0));
+    const figures = {
+      read: async () => [{ ...web, open: 1, upstreamFailures: { a: 1 } }],
+      discardedLines: 0,
+    };
+    const told = await createMetrics('1.2.3', () => 0, figures).render();
+    const names = new Set(
+      [...told.matchAll(/^(mooring_ingress_\w+)\{?.*listener=/gm)].map(([, name]) => name),
+    );
+    assert.equal(names.size, 6);
+    for (const name of [...names, 'mooring_ingress_discarded_log_lines_total'])
+      assert.ok(text.includes(`\`${name}\``), `${name} is documented`);
+    for (const result of Object.keys(web.sessions)) assert.ok(text.includes(`\`${result}\``), result);
   });
 });
