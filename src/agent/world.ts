@@ -7,7 +7,7 @@ import type { DoorsReading } from '../systems/doors/types.ts';
 import type { ExposedFile } from '../systems/files/types.ts';
 import type { HomeReading } from '../systems/home/types.ts';
 import type { InstallReading, K3sReading } from '../systems/k3s/types.ts';
-import type { FlannelDevice, LinksReading } from '../systems/netlink/types.ts';
+import type { FlannelDevice, HostAddress, LinksReading } from '../systems/netlink/types.ts';
 import type { LimitsReading } from '../systems/nginx/limits-types.ts';
 import type { IngressReading } from '../systems/nginx/types.ts';
 import type { DnsReading } from '../systems/resolved/types.ts';
@@ -25,6 +25,7 @@ export interface World {
   readonly configState: ConfigState;
   readonly zerotier: ZeroTierReading;
   readonly links: LinksReading;
+  readonly addresses: readonly HostAddress[];
   readonly dns: DnsReading;
   readonly units: UnitsReading;
   readonly podNetwork: readonly FlannelDevice[];

@@ -14,7 +14,7 @@ import {
   type World,
   watchedUnits,
 } from '../agent/world.ts';
-import type { Config } from '../config/schema.ts';
+import { type Config, defaultInterfacePrefixBlacklist } from '../config/schema.ts';
 import { secretFiles, secretPath } from '../config/secrets.ts';
 import { systemNow } from '../systems/clock.ts';
 import { createBus } from '../systems/dbus/bus.ts';
@@ -23,6 +23,7 @@ import { messageOf, SystemError } from '../systems/error.ts';
 import { exposedFiles } from '../systems/files/secret.ts';
 import type { Log } from '../systems/log.ts';
 import { createFlannelReader } from '../systems/netlink/flannel.ts';
+import { readHostAddresses } from '../systems/netlink/host-addresses.ts';
 import { createNetlink } from '../systems/netlink/netlink.ts';
 import type { LinksReading } from '../systems/netlink/types.ts';
 import { createLimits } from '../systems/nginx/limits.ts';
@@ -90,14 +91,17 @@ export function openNode(options: NodeOptions): Node {
   const zerotier = createZeroTier({
     tokenFile: options.zerotierTokenFile ?? credential(zerotierTokenCredential),
   });
+  let config = options.config;
   let devices = new Set<string>();
   const netlink = createNetlink({
     wake,
     log,
-    interesting: (name) => /^(zt|flannel[.-])/.test(name) || devices.has(name),
+    interesting: (name) =>
+      /^(zt|flannel[.-])/.test(name) ||
+      devices.has(name) ||
+      (asksForAddresses(config) && !isContainers(name)),
   });
   const flannel = createFlannelReader();
-  let config = options.config;
   const systems = openConfigured(config, { wake, log, credentialsDirectory: options.credentialsDirectory });
 
   async function observe(memory: Memory, configState: ConfigState): Promise<World> {
@@ -118,6 +122,7 @@ export function openNode(options: NodeOptions): Node {
       configState,
       zerotier: zerotierReading,
       links,
+      addresses: readHostAddresses(),
       dns,
       units,
       podNetwork,
@@ -180,6 +185,14 @@ export function openNode(options: NodeOptions): Node {
     },
   };
 }
+
+/** Whether an entry of the ingress listens at addresses that may come and go. */
+const asksForAddresses = ({ ingress }: Config) =>
+  ingress.some(({ addresses }) => addresses.some((choice) => choice !== 'all'));
+
+/** Interfaces of containers, which come with each pod: none of them carries a default route. */
+const isContainers = (name: string) =>
+  defaultInterfacePrefixBlacklist.some((prefix) => name.startsWith(prefix));
 
 /** Names of the configured networks' interfaces, as told now or as remembered. */
 function devicesOf(config: Config, memory: Memory, reading: ZeroTierReading): Set<string> {

@@ -1,5 +1,6 @@
 /** What the schema cannot say about single values: names and ports that clash, and what is reserved for later. */
 
+import { addressProblems } from './check-addresses.ts';
 import { problemAt } from './issues.ts';
 import { lookUp } from './merge.ts';
 import type { Problem } from './problem.ts';
@@ -108,30 +109,21 @@ function memberAddressProblems({ zerotier }: Config, root: Tree): Problem[] {
 function ingressProblems(config: Config, root: Tree): Problem[] {
   const problems: Problem[] = [];
   const names = new Map<string, number>();
-  const doors = new Map<string, number>();
   config.ingress.forEach((entry, i) => {
     const at = (key: string, allowed: string, advice: string) =>
       problems.push(problemAt(root, ['ingress', i, key], allowed, advice));
     const door = `${entry.protocol} ${entry.listen}`;
     const sameName = names.get(entry.name);
-    const sameDoor = doors.get(door);
     if (sameName !== undefined)
       at('name', 'each name once', `rename one of the two; the other is ingress[${sameName}]`);
     else names.set(entry.name, i);
-    if (sameDoor !== undefined)
-      at(
-        'listen',
-        'each port once per protocol',
-        `ingress[${sameDoor}] has ${door} already; put both upstreams there, or take another port`,
-      );
-    else doors.set(door, i);
     const taken = takenPort(config, entry.protocol, entry.listen);
     if (taken) at('listen', `another port: ${door} belongs to ${taken.owner}`, taken.advice);
     if (entry.protocol === 'udp' && entry.proxyProtocol !== 'none')
       at('proxyProtocol', 'none, with udp', 'remove it; the PROXY protocol is for TCP');
     problems.push(...balanceProblems(entry, root, i), ...upstreamProblems(config, root, i));
   });
-  return problems;
+  return [...problems, ...addressProblems(config, root)];
 }
 
 /** What nginx does not do with servers that are there for the worst case only. */
@@ -177,7 +169,13 @@ function upstreamProblems(config: Config, root: Tree, index: number): Problem[] 
   const entry = config.ingress[index];
   if (!entry || !Array.isArray(entry.upstreams)) return [];
   const seen = new Map<string, number>();
-  const ownPorts = new Set(config.ingress.filter((e) => e.protocol === entry.protocol).map((e) => e.listen));
+  const isOwn = (host: string, port: number) =>
+    config.ingress.some(
+      ({ protocol, listen, addresses }) =>
+        protocol === entry.protocol &&
+        listen === port &&
+        (addresses.includes('all') || addresses.includes(host)),
+    );
   return entry.upstreams.flatMap((upstream, i) => {
     const parsed = parseHostPort(typeof upstream === 'string' ? upstream : upstream.address);
     if (!parsed) return [];
@@ -188,7 +186,7 @@ function upstreamProblems(config: Config, root: Tree, index: number): Problem[] 
     if (earlier !== undefined)
       return [problemAt(root, path, 'each upstream once', `remove it; it is upstreams[${earlier}] already`)];
     seen.set(key, i);
-    const isSelf = /^127\.|^\[::1?\]$|^0\.0\.0\.0$/.test(host) && ownPorts.has(parsed.port);
+    const isSelf = /^127\.|^\[::1?\]$|^0\.0\.0\.0$/.test(host) && isOwn(parsed.host, parsed.port);
     return isSelf
       ? [
           problemAt(

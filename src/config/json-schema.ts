@@ -82,7 +82,9 @@ export const keyDescriptions: Readonly<Record<string, string>> = {
   'k3s.podNetwork.patience': 'how long a breakage must last',
   'k3s.podNetwork.refresh': "between two lists of the cluster's nodes",
   'ingress[].name': 'A name for status and metrics.',
-  'ingress[].listen': 'The port on all addresses of the node.',
+  'ingress[].listen': 'The port.',
+  'ingress[].addresses':
+    'Where it can be reached: all addresses but those of ZeroTier, or the ones that are named.',
   'ingress[].protocol': 'tcp or udp.',
   'ingress[].upstreams':
     'Where connections go: a list of address:port, or of {address, weight, backup} for one that is not one of equals. Or auto, or {service: namespace/name, port}: the NodePorts of a Service, found in the cluster.',

@@ -1,4 +1,5 @@
 /** One entry of `ingress`: a port of this node that nginx passes on at layer 4. */
+import { BlockList, isIP, isIPv6, SocketAddress } from 'node:net';
 import * as z from 'zod/mini';
 import { connectionRate } from './connection-rate.ts';
 import { addressRange, durationFrom, parseHostPort, port, text, wholeNumber } from './values.ts';
@@ -47,12 +48,64 @@ const upstreams = z.union(
 
 const addressRanges = z.array(addressRange).check(z.maxLength(1024, 'at most 1024 addresses and ranges'));
 
+/** Where a program of this node can be reached: not all of them at once, nobody in particular, or another link's neighbours. */
+const ownAddress = z.pipe(
+  text('an address of this node', (v) => isIP(v) !== 0 && !v.includes('%') && isUnicast(v)),
+  z.pipe(
+    z.transform((v: string) => (isIPv6(v) ? new SocketAddress({ address: v, family: 'ipv6' }).address : v)),
+    z.string(),
+  ),
+);
+
+const addressWords =
+  'all, default-route, zerotier, an address of this node (not 0.0.0.0 or ::), or a list of these';
+const addressChoice = z.union([z.enum(['all', 'default-route', 'zerotier']), ownAddress], addressWords);
+
+/** Always a list, once parsed. */
+const addresses = z.pipe(
+  z.union(
+    [
+      addressChoice,
+      z
+        .array(addressChoice)
+        .check(z.minLength(1, 'at least one of them'), z.maxLength(16, 'at most 16 of them')),
+    ],
+    addressWords,
+  ),
+  z.pipe(
+    z.transform((v: string | string[]) => (typeof v === 'string' ? [v] : v)),
+    z.array(z.string()),
+  ),
+);
+
+/** Of each family its own list: an IPv4 address counts as one of IPv6, too. */
+const noUnicast = { ipv4: new BlockList(), ipv6: new BlockList() };
+for (const [network, prefix] of [
+  ['0.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['224.0.0.0', 3],
+] as const)
+  noUnicast.ipv4.addSubnet(network, prefix, 'ipv4');
+for (const [network, prefix] of [
+  ['::', 128],
+  ['::ffff:0:0', 96],
+  ['fe80::', 10],
+  ['ff00::', 8],
+] as const)
+  noUnicast.ipv6.addSubnet(network, prefix, 'ipv6');
+
+function isUnicast(address: string): boolean {
+  const family = isIPv6(address) ? 'ipv6' : 'ipv4';
+  return !noUnicast[family].check(address, family);
+}
+
 export const ingressSchema = z.strictObject({
   name: text('a name of 1 to 32 lower-case letters, digits and dashes', (v) =>
     /^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$/.test(v),
   ),
   listen: port('a port from 1 to 65535'),
   protocol: z._default(z.enum(['tcp', 'udp'], 'tcp or udp'), 'tcp'),
+  addresses: z.prefault(addresses, 'all'),
   upstreams,
   balance: z._default(
     z.enum(['auto', 'least-connections', 'client', 'turns'], 'auto, least-connections, client or turns'),

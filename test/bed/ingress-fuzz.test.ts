@@ -3,6 +3,7 @@
  * that the real nginx takes and that passes connections on to the entry's own upstreams and to nobody else.
  */
 import assert from 'node:assert/strict';
+import { isIP } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { stringify } from 'yaml';
 import { renderLimits } from '#src/agent/render/nft-limits.ts';
@@ -85,6 +86,21 @@ const drawList = (random: Random) =>
         },
   );
 
+/** One of what `addresses` may hold. */
+const drawPlace = (random: Random) =>
+  random.chance(0.7) ? random.pick(['all', 'default-route', 'zerotier']) : address(random);
+
+/** A node that has all the addresses that these entries name, and some more. */
+function hostOf(wanted: readonly ServedEntry[]): typeof aHost {
+  const named = wanted.flatMap(({ addresses }) => addresses).filter((one) => isIP(one) !== 0);
+  const defaultRoute = ['192.0.2.5', '2001:db8::5'];
+  const zerotier = ['10.45.0.7', 'fd45::7', 'fe80::7'];
+  return {
+    ...aHost,
+    addresses: { here: [...named, ...defaultRoute, ...zerotier.slice(0, 2)], defaultRoute, zerotier },
+  };
+}
+
 /** Upstreams that are found in the cluster. */
 const drawWish = (random: Random): unknown =>
   random.chance(0.5)
@@ -155,6 +171,7 @@ function drawEntry(random: Random, name: string, port: number): Record<string, u
     balance: () => random.pick(['auto', 'least-connections', 'client', 'turns']),
     connectTimeout: duration,
     idleTimeout: duration,
+    addresses: () => (random.chance(0.5) ? drawPlace(random) : list(random, 3, () => drawPlace(random))),
     allow: () => list(random, 3, range),
     deny: () => list(random, 3, range),
     connectionsPerClient: () => random.between(1, 1_000),
@@ -192,7 +209,7 @@ function directives(text: string): readonly (readonly [block: string, directive:
 }
 
 const known =
-  /^(listen|proxy_pass|proxy_connect_timeout|proxy_timeout|proxy_socket_keepalive|proxy_protocol|allow|deny|limit_conn|access_log \/run\/mooring-ingress\/sessions\.log) /;
+  /^(listen|proxy_pass|proxy_connect_timeout|proxy_timeout|proxy_socket_keepalive|proxy_protocol|allow|deny|limit_conn|access_log \/run\/mooring-ingress\/sessions\.log) |^error_log stderr emerg$/;
 
 /** That the config passes on to what the entry names, and has no other way out. */
 function assertPassesOnlyTo(entry: ServedEntry, asWritten: IngressConfig, text: string): void {
@@ -221,7 +238,8 @@ function assertPassesOnlyTo(entry: ServedEntry, asWritten: IngressConfig, text: 
     [`server unix:${generationSocket}`],
   );
   for (const directive of served)
-    assert.match(directive, directive.startsWith('return') ? /^return [0-9a-f]{16}$/ : known);
+    assert.match(directive, directive.startsWith('return') ? /^return ([0-9a-f]{16}|0)$/ : known);
+  assert.ok(all.some(([, directive]) => directive.startsWith('listen ') && !directive.includes('unix:')));
   const others = all.filter(([block]) => !/^stream (server|upstream \S+|geo \S+)$/.test(block));
   assert.ok(others.every(([block]) => ['', 'events', 'stream'].includes(block)));
 }
@@ -267,7 +285,7 @@ describe('drawn ingress entries', () => {
       const asWritten = accepted(drawEntry(random, `e${i}`, 1_000 + (i % perConfig)));
       const entry = asWritten && (await found(asWritten, random));
       if (asWritten === undefined || entry === undefined) continue;
-      assertPassesOnlyTo(entry, asWritten, renderNginxConf([entry], aHost).text);
+      assertPassesOnlyTo(entry, asWritten, renderNginxConf([entry], hostOf([entry])).text);
       taken.push(entry);
       if (!Array.isArray(asWritten.upstreams)) fromCluster += 1;
     }
@@ -279,7 +297,7 @@ describe('drawn ingress entries', () => {
     const rows = Math.max(...[...doors.values()].map((behind) => behind.length));
     for (let row = 0; row < rows; row += 1) {
       const batch = [...doors.values()].flatMap((behind) => behind[row] ?? []);
-      const verdict = await nginx.check(renderNginxConf(batch, aHost).text);
+      const verdict = await nginx.check(renderNginxConf(batch, hostOf(batch)).text);
       assert.equal(verdict, undefined, `nginx refuses a config of ${batch.length} entries`);
       const rules = renderLimits(batch, listensOf(renderNginxConf(batch, aHost).text));
       if (rules === undefined) continue;

@@ -7,6 +7,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { forgetRules, portmapRules } from '../support/portmap.ts';
+import { describeAddresses } from './addresses.ts';
 import { editConfig, reload, waitForReason } from './ask.ts';
 import { Bed } from './bed.ts';
 import { exampleDoors, type Knock, type Knocking } from './client.ts';
@@ -83,6 +84,8 @@ describe('the doors of a node', () => {
     assert.equal(await bed.node.unitProperty('nginx.service', 'ConditionResult'), 'no');
     assert.equal(await nginxTime('ActiveEnterTimestampMonotonic'), 0);
   });
+
+  describeAddresses(() => bed);
 
   describe('under traffic', () => {
     let knocking: Knocking;

@@ -13,6 +13,10 @@ export interface NginxCheck {
   close(): void;
 }
 
+/** `nginx -t` opens the sockets: here every address counts as the host's own. */
+const anyAddress =
+  'for family in ipv4 ipv6; do echo 1 >/proc/sys/net/$family/ip_nonlocal_bind; done; exec "$@"';
+
 export async function createNginxCheck(): Promise<NginxCheck> {
   const run = Run.open();
   const place = { part: 'nginx' };
@@ -29,7 +33,19 @@ export async function createNginxCheck(): Promise<NginxCheck> {
       await writeFile(join(root, 'tmp/candidate.conf'), config);
       const nginx = ['/usr/sbin/nginx', '-t', '-q', '-e', 'stderr', '-c', '/tmp/candidate.conf'];
       const { exitCode, stderr } = await run.tryRun(
-        ['unshare', '-n', 'chroot', root, ...nginx, '-g', 'pid /tmp/nginx.pid;'],
+        [
+          'unshare',
+          '-n',
+          'sh',
+          '-ec',
+          anyAddress,
+          'sh',
+          'chroot',
+          root,
+          ...nginx,
+          '-g',
+          'pid /tmp/nginx.pid;',
+        ],
         place,
         { timeoutMs: 30_000 },
       );

@@ -9,7 +9,7 @@ import { type World, watchedUnits } from '../../src/agent/world.ts';
 import { carryOut } from '../../src/cli/carry-out.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { messageOf, SystemError } from '../../src/systems/error.ts';
-import { at, device } from '../support/world.ts';
+import { at, device, hostAddresses } from '../support/world.ts';
 import type { SimNode } from './node.ts';
 import type { Sabotage } from './sabotage.ts';
 import { settingsOf } from './settings.ts';
@@ -189,6 +189,7 @@ export class Daemon {
       configState: { kind: 'accepted' },
       zerotier,
       links,
+      addresses: hostAddresses(links),
       dns: await node.resolved.read(ifindex === undefined ? [] : [ifindex]),
       units: await node.systemd.read(watchedUnits),
       podNetwork: await node.flannel.read(),

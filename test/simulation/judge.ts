@@ -4,6 +4,7 @@
  */
 import type { Action } from '../../src/agent/actions.ts';
 import type { Plan } from '../../src/agent/plan.ts';
+import { keptAddresses } from '../../src/agent/render/nginx-addresses.ts';
 import { renderNginxConf } from '../../src/agent/render/nginx-conf.ts';
 import { k3sUnit, resolvedUnit, type World, zerotierUnit } from '../../src/agent/world.ts';
 import type { LinksReading } from '../../src/systems/netlink/types.ts';
@@ -187,7 +188,19 @@ export class Judge {
       k3s.bound?.config === k3sFiles.config.text &&
       k3s.bound.binary === k3sFiles.binary &&
       (install.pinned === undefined || k3sFiles.binary === install.pinned) &&
-      nginx.served === renderNginxConf(settings.ingress, aHost).generation
+      this.servesAllButZeroTier()
+    );
+  }
+
+  /** ZeroTier's addresses of now, at least, are turned away by the config that nginx serves. */
+  private servesAllButZeroTier(): boolean {
+    const { nginx, kernel, settings } = this.node;
+    if (nginx.config.kind !== 'present') return false;
+    const kept = keptAddresses(nginx.config.text);
+    const own = kernel.links.get(device)?.addresses.map((cidr) => cidr.split('/')[0] ?? '') ?? [];
+    return (
+      own.every((address) => kept.zerotier.includes(address)) &&
+      nginx.served === renderNginxConf(settings.ingress, { ...aHost, kept }).generation
     );
   }
 

@@ -4,7 +4,7 @@ import { type Plan, plan } from '../../src/agent/plan.ts';
 import { renderNginxConf } from '../../src/agent/render/nginx-conf.ts';
 import { ingressUnit, k3sUnit, type World } from '../../src/agent/world.ts';
 import { type StatusDocument, statusDocument } from '../../src/health/status.ts';
-import { aConfig, aHost, aMachine, aMemory, at, aWorld, device, units } from './world.ts';
+import { aConfig, aMachine, aMemory, aMooredHost, at, aWorld, device, units } from './world.ts';
 
 export const mooredConfig = aConfig({
   ingress: [
@@ -12,7 +12,7 @@ export const mooredConfig = aConfig({
     { name: 'quic', listen: 443, protocol: 'udp', upstreams: ['127.0.0.1:30485'] },
   ],
 });
-const ingress = renderNginxConf(mooredConfig.ingress, aHost);
+const ingress = renderNginxConf(mooredConfig.ingress, aMooredHost);
 const settledMs = 100_000;
 
 /** Two looks ten seconds apart, so that the link has settled; `overrides` hold for both. */

@@ -5,7 +5,7 @@ import { type NginxHost, nginxHost } from '../../src/agent/render/nginx-conf.ts'
 import { ingressUnit, k3sUnit, type World } from '../../src/agent/world.ts';
 import { type Config, configSchema } from '../../src/config/schema.ts';
 import type { CloudFacts } from '../../src/systems/cloud/types.ts';
-import type { Link } from '../../src/systems/netlink/types.ts';
+import type { Link, LinksReading } from '../../src/systems/netlink/types.ts';
 import type { UnitReading } from '../../src/systems/systemd/types.ts';
 import type { ZeroTierNetwork, ZeroTierReading } from '../../src/systems/zerotier/types.ts';
 
@@ -105,11 +105,23 @@ export function units(k3s: Partial<UnitReading> = {}, ingress: Partial<UnitReadi
   };
 }
 
+/** The addresses of these links; those of `defaultRoute` carry the default routes. */
+export function hostAddresses(links: LinksReading, ...defaultRoute: readonly string[]): World['addresses'] {
+  return Object.values(links).flatMap(({ name, addresses }) =>
+    addresses.map((cidr) => ({
+      address: cidr.split('/')[0] ?? '',
+      device: name,
+      isLinkLocal: false,
+      onDefaultRoute: defaultRoute.includes(name),
+    })),
+  );
+}
+
 /** Two cores, 2 GiB. */
 export const aMachine: World['ingress']['machine'] = { cores: 2, memoryBytes: 2 ** 31, openFiles: 20_000 };
 
-/** What nginx is told of that node, by a config that says nothing of it. */
-export const aHost: NginxHost = nginxHost(aConfig(), aWorld());
+/** What nginx is told of that node before anything is known of its addresses. */
+export const aHost: NginxHost = nginxHost(aConfig(), aWorld({ addresses: [] }), emptyMemory(0));
 
 /** The world of a node that is joined and whose link is up; nothing of mooring's is in place yet. */
 export function aWorld(overrides: Partial<World> = {}): World {
@@ -118,6 +130,7 @@ export function aWorld(overrides: Partial<World> = {}): World {
     configState: { kind: 'accepted' },
     zerotier: zerotierAnswers(),
     links: { [device]: aLink() },
+    addresses: hostAddresses({ [device]: aLink() }),
     dns: { kind: 'present', links: {}, resolvConfMode: 'stub' },
     podNetwork: [],
     units: units(
@@ -156,6 +169,9 @@ export function aMemory(overrides: Partial<Memory> = {}): Memory {
     ...overrides,
   };
 }
+
+/** What nginx is told of it, once that network is known. */
+export const aMooredHost: NginxHost = nginxHost(aConfig(), aWorld(), aMemory());
 
 /** An instant `ms` after the boot, on both clocks. */
 export const at = (ms: number) => ({ monoMs: ms, wallMs: 1_790_000_000_000 + ms });

@@ -24,9 +24,18 @@
 import { createHash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
 import type { Config, IngressConfig } from '../../config/schema.ts';
+import { type DoorAddresses, doorAddresses, noAddresses } from '../door-addresses.ts';
+import type { Memory } from '../memory.ts';
 import type { ServedEntry } from '../upstreams.ts';
 import type { World } from '../world.ts';
 import { keepingNewest } from './newest.ts';
+import {
+  type KeptAddresses,
+  type Listening,
+  listeningOf,
+  nothingKept,
+  renderTurnedAway,
+} from './nginx-addresses.ts';
 import { probed, probeUpstream } from './nginx-probe.ts';
 import { type NginxSize, nginxSize, workerConnections } from './nginx-size.ts';
 import { sessionFormat, sessionLogging } from './session-log.ts';
@@ -36,6 +45,10 @@ export interface NginxConf {
   readonly text: string;
   /** 16 hex digits that the running workers answer with on the generation socket. */
   readonly generation: string;
+  /** Entries that listen somewhere. */
+  readonly open: readonly string[];
+  /** In words, of each entry that wants addresses which are not there. */
+  readonly waiting: readonly string[];
 }
 
 /** What the host is like. */
@@ -43,6 +56,10 @@ export interface NginxHost {
   /** Whether the kernel has IPv6 at all (/proc/net/if_inet6 exists). */
   readonly ipv6: boolean;
   readonly size: NginxSize;
+  /** Absent where nothing is known of them. */
+  readonly addresses?: DoorAddresses;
+  /** What the config in place was made for, as far as it stays. */
+  readonly kept?: KeptAddresses;
 }
 
 /** Where the workers tell their generation. */
@@ -71,21 +88,28 @@ events {
 const clientsZone = '10m';
 
 /** What the config and the node make of it. */
-export function nginxHost(config: Pick<Config, 'nginx'>, { ingress }: Pick<World, 'ingress'>): NginxHost {
-  return { ipv6: ingress.ipv6, size: nginxSize(config.nginx, ingress.machine) };
+export function nginxHost(config: Config, world: World, memory: Memory): NginxHost {
+  const { ipv6, machine } = world.ingress;
+  return { ipv6, size: nginxSize(config.nginx, machine), addresses: doorAddresses(config, world, memory) };
 }
 
 /** The config for these entries. Throws TypeError on a value that has no place in it, and on upstreams that are not a list. */
 export const renderNginxConf = keepingNewest(render);
 
 function render(ingress: readonly ServedEntry[], host: NginxHost): NginxConf {
-  const entries = ingress.map((entry) => renderEntry(entry, host));
-  const sockets = 1 + ingress.length * (host.ipv6 ? 2 : 1);
+  const { addresses = noAddresses, kept = nothingKept, ipv6 } = host;
+  const doors = ingress.map((entry) => ({
+    entry,
+    listening: listeningOf(entry, ingress, addresses, kept, ipv6),
+  }));
+  const open = doors.filter(({ listening: { sockets, places } }) => sockets.length + places.length > 0);
+  const entries = open.map(({ entry, listening }) => renderEntry(entry, listening));
+  const sockets = open.reduce((sum, { listening }) => sum + listening.sockets.length, 1);
   const before = `${preamble(host.size, sockets)}
 stream {
     tcp_nodelay on;
     proxy_buffer_size 32k;
-${entries.map((text) => `\n${text}`).join('')}
+${entries.map((text) => `\n${text}`).join('')}${renderTurnedAway(ingress, addresses, kept, ipv6)}
     # Tells which config the running workers serve.
 ${probeUpstream(generationSocket)}    server {
         listen unix:${generationSocket};
@@ -97,19 +121,29 @@ ${probeUpstream(generationSocket)}    server {
     .update(before + after)
     .digest('hex')
     .slice(0, 16);
-  return { text: `${before}        return ${generation};\n${after}`, generation };
+  return {
+    text: `${before}        return ${generation};\n${after}`,
+    generation,
+    open: open.map(({ entry }) => entry.name),
+    waiting: doors.flatMap(({ entry, listening: { waitsFor } }) =>
+      waitsFor.length === 0 ? [] : `${entry.name} waits for ${waitsFor.join(', ')}`,
+    ),
+  };
 }
 
-function renderEntry(entry: ServedEntry, host: NginxHost): string {
+function renderEntry(entry: ServedEntry, { sockets, places, comment }: Listening): string {
   const name = matching(entry.name, /^[a-z][a-z0-9-]{0,31}$/, 'name');
-  const port = portNumber(entry.listen);
+  portNumber(entry.listen);
   const isUdp = isUdpEntry(entry);
   const options = isUdp ? ' udp reuseport rcvbuf=4m' : ` reuseport backlog=${backlog} so_keepalive=5m:30s:4`;
-  const listens = [`listen ${port}${options};`];
-  if (host.ipv6) listens.push(`listen [::]:${port}${options} ipv6only=on;`);
+  const listens = [
+    ...sockets.map((at) => `listen ${at}${options}${at.startsWith('[::]:') ? ' ipv6only=on' : ''};`),
+    ...places.map((at) => `listen ${at}${isUdp ? ' udp' : ''};`),
+  ];
   const probe = isUdp ? undefined : probed(name);
   const rules = accessRules(entry);
   const lines = [
+    ...(comment === undefined ? [] : [comment]),
     ...listens,
     `proxy_pass ${probe?.target ?? name};`,
     `proxy_connect_timeout ${milliseconds(entry.connectTimeout)};`,

@@ -1,4 +1,7 @@
-/** Where a rendered nginx.conf listens: what its `listen` lines say. Unix sockets are left out. */
+/**
+ * Where a rendered nginx.conf listens: what its `listen` lines say. Unix sockets are left out, and so are addresses without a
+ * socket of their own: nginx picks the server by them, of those whose socket is for every address.
+ */
 import { isIPv4, isIPv6 } from 'node:net';
 import type { Listen } from '../../systems/doors/types.ts';
 
@@ -9,6 +12,8 @@ export function listensOf(conf: string): readonly Listen[] {
       /^(?:(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+|\*)):)?(\d{1,5})$/.exec(place ?? '') ?? [];
     const address = v6 ?? (v4 === undefined || v4 === '*' ? '0.0.0.0' : v4);
     if (digits === undefined || (!isIPv4(address) && !isIPv6(address))) return [];
+    const hasSocket = /^( udp)?$/.test(options) === false || ['0.0.0.0', '::'].includes(address);
+    if (!hasSocket) return [];
     const protocol = /(^| )udp( |$)/.test(options) ? 'udp' : 'tcp';
     return [{ protocol, address, port: Number(digits) } as const];
   });

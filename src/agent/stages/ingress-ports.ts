@@ -51,7 +51,7 @@ export function lostPorts(
   { config, world, memory, now }: StageInput,
   listens: readonly Listen[],
 ): { readonly finding: Finding | undefined; readonly sharedSinceMs: number | undefined } {
-  const shared = sharedPorts(listens, nginxHost(config, world).size.workers, world.doors);
+  const shared = sharedPorts(listens, nginxHost(config, world, memory).size.workers, world.doors);
   const sharedSinceMs = shared === undefined ? undefined : (memory.ingressSharedSinceMs ?? now.monoMs);
   const away = redirectedPorts(world.doors);
   if (away !== undefined) return { finding: isFalse('PortRedirected', away), sharedSinceMs };

@@ -10,9 +10,10 @@ import { type Attempt, mayTry } from '../attempts.ts';
 import { budgetPolicy, fullBudget, nextAllowedMs } from '../budget.ts';
 import type { Finding } from '../conditions.ts';
 import { cleared, type Memory, takeOverRefused, without } from '../memory.ts';
-import { type NginxConf, nginxHost, renderNginxConf } from '../render/nginx-conf.ts';
+import type { NginxConf } from '../render/nginx-conf.ts';
 import { listensOf } from '../render/nginx-listens.ts';
 import { ingressUnit } from '../world.ts';
+import { servedInWords, wantedConf } from './ingress-conf.ts';
 import { lostPorts, servedListens, takenPorts } from './ingress-ports.ts';
 import { isFalse, isTrue, isUnknown, type StageInput, type StageResult, takenAway } from './stage.ts';
 import { type UpstreamsResult, whatIsLeftOut } from './upstreams.ts';
@@ -81,7 +82,7 @@ export function ingressStage(seen: StageInput, upstreams: Found): Result {
     const message = 'nginx or its stream module is missing: apt install nginx-light libnginx-mod-stream';
     return answer(isFalse('NginxMissing', message), now.monoMs + 10_000);
   }
-  const wanted = renderNginxConf(upstreams.entries, nginxHost(config, world));
+  const wanted = wantedConf(input, upstreams.entries);
   wantedListens = listensOf(wanted.text);
   if (unit.activeState === 'active' && world.ingress.servingGeneration === wanted.generation)
     servedBy = wanted.generation;
@@ -112,11 +113,12 @@ function serving(
   input: StageInput,
   { entries, found }: Found,
   unit: UnitReading,
-  { generation, text }: NginxConf,
+  conf: NginxConf,
   answer: (finding: Finding, wakeAtMs?: number, actions?: readonly Action[], next?: Memory) => Result,
   due: (action: Action) => readonly Action[],
 ): Result {
   const { memory, now, world } = input;
+  const { generation, text } = conf;
   const start: Action = {
     do: 'unit.start',
     unit: ingressUnit,
@@ -134,9 +136,6 @@ function serving(
         return answer(finding, now.monoMs + 250, [], known);
       }
       if (world.ingress.servingGeneration === generation) {
-        const ports =
-          entries.map(({ name, listen, protocol }) => `${name} on ${listen}/${protocol}`).join(', ') ||
-          'nothing';
         const replace = `ingress.replace:${generation}`;
         const keep: Action = { do: 'ingress.keep', generation };
         const isKept = world.ingress.keptGeneration === generation;
@@ -146,7 +145,7 @@ function serving(
         const { sharedSinceMs } = trouble;
         const noted = { ...next, ingressListens: served, ingressSharedSinceMs: sharedSinceMs };
         const renewal = renewalOf(noted, unit, now.monoMs);
-        const serves = `nginx serves ${ports}${renewal.words}`;
+        const serves = `nginx serves ${servedInWords(entries, conf)}${renewal.words}`;
         const finding = trouble.finding ?? inForce(serves, { entries, found });
         const actions = isKept ? renewal.actions : due(keep);
         return answer(finding, renewal.wakeAtMs, actions, renewal.memory);

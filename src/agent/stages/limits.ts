@@ -7,9 +7,9 @@ import { mayTry } from '../attempts.ts';
 import type { Finding } from '../conditions.ts';
 import { cleared } from '../memory.ts';
 import { renderLimits } from '../render/nft-limits.ts';
-import { nginxHost, renderNginxConf } from '../render/nginx-conf.ts';
 import { listensOf } from '../render/nginx-listens.ts';
 import type { ServedEntry } from '../upstreams.ts';
+import { wantedConf } from './ingress-conf.ts';
 import { isFalse, isTrue, type StageInput, type StageResult } from './stage.ts';
 
 type Result = StageResult & { readonly findings: { readonly IngressLimited: Finding } };
@@ -29,7 +29,7 @@ export function limitsStage(
   });
   const due = (action: Action) => (mayTry(memory.attempts[actionKey(action)], now.monoMs) ? [action] : []);
   const { installed, loaded } = world.limits;
-  const { text: conf } = renderNginxConf(entries, nginxHost(config, world));
+  const { text: conf } = wantedConf({ config, world, memory }, entries);
   const text = renderLimits(config.ingress, listensOf(conf));
   if (text === undefined) {
     const isGone = loaded.kind === 'absent';

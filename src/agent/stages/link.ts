@@ -57,7 +57,9 @@ export function linkStage(input: StageInput): LinkResult {
     const state = judge(input, memory, id);
     const remembered = remember(memory.links[id] ?? neverReady, state, input);
     memory = { ...memory, links: { ...memory.links, [id]: remembered } };
-    links[id] = state.kind === 'ready' ? { ...state, settled: isSettled(remembered, input) } : state;
+    // One that is about to be taken down for its repair is nothing to start k3s on.
+    const settled = repairs.actions.length === 0 && isSettled(remembered, input);
+    links[id] = state.kind === 'ready' ? { ...state, settled } : state;
     if (state.kind === 'ready' && !isSettled(remembered, input))
       wakeAtMs = earliest(wakeAtMs, settledAtMs(remembered, input));
   }

@@ -15,6 +15,16 @@ export interface Link {
   readonly unrouted: readonly string[];
 }
 
+/** One of this host's addresses. */
+export interface HostAddress {
+  /** In canonical form, without prefix and zone. */
+  readonly address: string;
+  readonly device: string;
+  readonly isLinkLocal: boolean;
+  /** Whether the default route of the address's family leads through the device. */
+  readonly onDefaultRoute: boolean;
+}
+
 /** By name; an interface that is not there has no entry. */
 export type LinksReading = Readonly<Record<string, Link>>;
 

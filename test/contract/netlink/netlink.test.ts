@@ -7,6 +7,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { createFlannelReader } from '../../../src/systems/netlink/flannel.ts';
+import { readHostAddresses } from '../../../src/systems/netlink/host-addresses.ts';
 import {
   createNetlink,
   type NetlinkOptions,
@@ -69,7 +70,7 @@ function tests(): void {
   });
   afterEach(async () => {
     await netlink.close();
-    for (const name of ['ztreal', 'other0', 'flannel.1', 'flannel-v6.1', 'renamed0'])
+    for (const name of ['zthome', 'ztreal', 'other0', 'flannel.1', 'flannel-v6.1', 'renamed0'])
       spawnSync('ip', ['link', 'del', name]);
   });
 
@@ -184,6 +185,45 @@ function tests(): void {
     assert.equal((await netlink.read())['ztreal'], undefined);
     assert.ok((await netlink.read())['lo']);
   });
+
+  test(
+    'an address is told with its device, and whether the default route of its family leads there',
+    bounded,
+    async () => {
+      const of = (address: string) => readHostAddresses().find((one) => one.address === address);
+      for (const args of [
+        'link add zthome type veth peer name ztpeer',
+        'link set zthome up',
+        'link set ztpeer up',
+        'addr add 10.0.0.5/24 dev zthome',
+        'addr add 10.0.0.6/24 dev zthome label zthome:1',
+        'addr add 2001:db8::5/64 dev zthome nodad',
+        'addr add 2001:db8::6/64 dev ztpeer nodad',
+        'addr add fe80::5/64 dev zthome nodad',
+        'route add default via 10.0.0.1',
+        '-6 route add default via fe80::1 dev ztpeer',
+      ])
+        ip(args);
+      for (const address of ['10.0.0.5', '10.0.0.6'])
+        assert.deepEqual(of(address), {
+          address,
+          device: 'zthome',
+          isLinkLocal: false,
+          onDefaultRoute: true,
+        });
+      assert.deepEqual(
+        ['2001:db8::5', '2001:db8::6', '127.0.0.1', '::1'].map((one) => of(one)?.onDefaultRoute),
+        [false, true, false, false],
+      );
+      assert.equal(of('fe80::5')?.isLinkLocal, true);
+      ip('addr add 2001:db8::7/64 dev zthome');
+      assert.equal(
+        of('2001:db8::7'),
+        undefined,
+        'nobody can listen at an address that is still being checked',
+      );
+    },
+  );
 
   test('each change of an interesting interface wakes', bounded, async () => {
     await watching();

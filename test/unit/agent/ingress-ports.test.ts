@@ -7,7 +7,7 @@ import { ingressStage } from '../../../src/agent/stages/ingress.ts';
 import { takenPorts } from '../../../src/agent/stages/ingress-ports.ts';
 import { ingressUnit, type World } from '../../../src/agent/world.ts';
 import type { Holder } from '../../../src/systems/doors/types.ts';
-import { aConfig, aHost, aMemory, at, aWorld, units } from '../../support/world.ts';
+import { aConfig, aMemory, aMooredHost, at, aWorld, units } from '../../support/world.ts';
 
 const { ingress: former } = aConfig({
   ingress: [{ name: 'http', listen: 80, upstreams: ['127.0.0.1:31693'] }],
@@ -19,8 +19,8 @@ const config = aConfig({
     { name: 'quic', listen: 443, protocol: 'udp', upstreams: ['127.0.0.1:30485'] },
   ],
 });
-const wanted = renderNginxConf(config.ingress, aHost);
-const served = renderNginxConf(former, aHost);
+const wanted = renderNginxConf(config.ingress, aMooredHost);
+const served = renderNginxConf(former, aMooredHost);
 const holder = (overrides: Partial<Holder> = {}): Holder => ({
   protocol: 'tcp',
   address: '0.0.0.0',

@@ -4,7 +4,7 @@ import { begun, ended, type Memory } from '../../../src/agent/memory.ts';
 import { renderNginxConf } from '../../../src/agent/render/nginx-conf.ts';
 import { ingressStage } from '../../../src/agent/stages/ingress.ts';
 import { ingressUnit, type World } from '../../../src/agent/world.ts';
-import { aConfig, aHost, aMachine, aMemory, at, aWorld, units } from '../../support/world.ts';
+import { aConfig, aMachine, aMemory, aMooredHost, at, aWorld, units } from '../../support/world.ts';
 
 const config = aConfig({
   ingress: [
@@ -12,7 +12,7 @@ const config = aConfig({
     { name: 'quic', listen: 443, protocol: 'udp', upstreams: ['127.0.0.1:30485'] },
   ],
 });
-const conf = renderNginxConf(config.ingress, aHost);
+const conf = renderNginxConf(config.ingress, aMooredHost);
 const inPlace: World['ingress'] = {
   installed: true,
   program: '1:1:1 2:2:2',

@@ -8,7 +8,7 @@ import { ingressStage } from '../../../src/agent/stages/ingress.ts';
 import { upstreamsStage } from '../../../src/agent/stages/upstreams.ts';
 import type { World } from '../../../src/agent/world.ts';
 import type { ServicePort, ServiceReading } from '../../../src/systems/cluster/service-types.ts';
-import { aConfig, aHost, aMemory, at, aWorld, units } from '../../support/world.ts';
+import { aConfig, aMemory, aMooredHost, at, aWorld, units } from '../../support/world.ts';
 
 const config = aConfig({
   ingress: [
@@ -91,7 +91,7 @@ describe('upstreams that are found in the cluster', () => {
   /** What the ingress stage says once nginx serves what is known. */
   const servedWith = (reading: ServiceReading) => {
     const result = ask({ reading });
-    const conf = renderNginxConf(result.entries, aHost);
+    const conf = renderNginxConf(result.entries, aMooredHost);
     const ingress = {
       ...aWorld().ingress,
       config: { kind: 'present', text: conf.text, mode: 0o644 },
@@ -140,7 +140,7 @@ describe('upstreams that are found in the cluster', () => {
       on: aConfig({ ingress: [{ name: 'http', listen: 80, upstreams: 'auto' }] }),
       world: { services: {} },
     });
-    assert.doesNotMatch(renderNginxConf(nothing.entries, aHost).text, /listen 80/);
+    assert.doesNotMatch(renderNginxConf(nothing.entries, aMooredHost).text, /listen 80/);
   });
 
   for (const [reason, trouble] of [
@@ -198,7 +198,7 @@ describe('upstreams that are found in the cluster', () => {
       assert.deepEqual(upstreamsOf(during)['http'], ['127.0.0.1:32000', '127.0.0.1:31693']);
       assert.deepEqual(upstreamsOf(during)['https'], ['127.0.0.1:30484']);
       assert.equal(during.wakeAtMs, 230_000);
-      const text = renderNginxConf(during.entries, aHost).text;
+      const text = renderNginxConf(during.entries, aMooredHost).text;
       assert.match(text, /server 127\.0\.0\.1:32000 max_fails=0;\n +server 127\.0\.0\.1:31693 max_fails=0;/);
       const late = ask({ reading: moved, memory: during.memory, ms: 229_999 });
       assert.deepEqual(upstreamsOf(late)['http'], upstreamsOf(during)['http']);

@@ -11,6 +11,7 @@ function entry(change: Partial<IngressConfig> = {}): IngressConfig {
     name: 'http',
     listen: 80,
     protocol: 'tcp',
+    addresses: ['all'],
     upstreams: ['127.0.0.1:31693'],
     balance: 'auto',
     connectTimeout: 5_000,

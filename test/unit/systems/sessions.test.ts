@@ -37,6 +37,7 @@ function entry(change: Partial<IngressConfig> = {}): IngressConfig {
     name: 'web',
     listen: 443,
     protocol: 'tcp',
+    addresses: ['all'],
     upstreams: ['127.0.0.1:30484'],
     balance: 'auto',
     connectTimeout: 5_000,
