@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +21,7 @@ const sh = (command: string) => execFileSync('sh', ['-ec', command], { encoding:
 function inOwnNamespace(): void {
   const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
   const script =
-    'mkdir -p /run/netns && mount -t tmpfs netns /run/netns && mount -t tmpfs tmp /tmp && ip link set lo up && exec "$@"';
+    'for at in /run /tmp /var/lib; do mount -t tmpfs own $at; done; mkdir -p /run/netns /run/mooring-ingress-limits /var/lib/mooring/nginx && ip link set lo up && exec "$@"';
   const self = [
     process.execPath,
     '--test',
@@ -143,6 +143,36 @@ function tests(): void {
       assert.ok((await heard('10.99.0.8', '10.99.0.2', 80, 1)) === 1);
     });
   });
+
+  test(
+    'the unit’s program falls back to what nft took last, and tells what is in force',
+    bounded,
+    async () => {
+      const [dir, run] = ['/var/lib/mooring/nginx', '/run/mooring-ingress-limits'];
+      const program = () =>
+        spawnSync('packaging/systemd/ingress-limits', { encoding: 'utf8', timeout: 10_000 });
+      const read = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : undefined);
+      load();
+      const good = readFileSync('/tmp/limits.nft', 'utf8');
+      sh('nft delete table inet mooring_ingress');
+      writeFileSync(`${dir}/limits.nft`, 'table inet mooring_ingress { broken');
+      assert.equal(program().status, 1);
+      assert.match(read(`${run}/said`) ?? '', /syntax error.*the wanted limits are not loaded/s);
+      assert.equal(read(`${run}/loaded.nft`), undefined);
+
+      writeFileSync(`${dir}/limits.nft`, good);
+      assert.equal(program().status, 0);
+      assert.deepEqual([read(`${run}/loaded.nft`), read(`${dir}/limits-last.nft`)], [good, good]);
+      assert.equal(read(`${run}/said`), '');
+
+      writeFileSync(`${dir}/limits.nft`, `${good}table inet theirs { broken`);
+      const { status, stderr } = program();
+      assert.equal(status, 0, 'the last ones are in force');
+      assert.match(stderr, /are not loaded/);
+      assert.deepEqual([read(`${run}/loaded.nft`), read(`${dir}/limits-last.nft`)], [good, good]);
+      assert.match(sh('nft list table inet mooring_ingress'), /dport 80/);
+    },
+  );
 
   test('the rules are replaced and removed without a trace in other tables', bounded, async () => {
     const others = () => sh('nft list table inet theirs');
