@@ -31,7 +31,7 @@ export interface DoorPace {
   readonly calmMs: number;
 }
 
-const usualPace: DoorPace = { firstMs: 4_000, againMs: 5_000, awayMs: 10_000, calmMs: 60_000 };
+const usualPace: DoorPace = { firstMs: 3_000, againMs: 3_000, awayMs: 8_000, calmMs: 60_000 };
 /** This many proofs in a row. */
 const proofs = 3;
 /** Over IPv6 a calm round troubles the upstream with an empty connection, so only one of this many has it. */

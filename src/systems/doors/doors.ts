@@ -22,10 +22,13 @@ export interface DoorsWatch extends Doors {
   close(): Promise<void>;
 }
 
+/** For a connection within this host. One that is later than this proves nothing. */
+const deadlineMs = 1_000;
+
 export function createDoors(options: DoorsOptions): DoorsWatch {
   const netFolder = options.netFolder ?? '/proc/self/net';
   const places = { netFolder, passwdFile: options.passwdFile ?? '/etc/passwd' };
-  const watch = createDoorWatch({ ...options, netFolder, deadlineMs: options.deadlineMs ?? 2_000 });
+  const watch = createDoorWatch({ ...options, netFolder, deadlineMs: options.deadlineMs ?? deadlineMs });
   let aim: DoorsAim = { holdersOf: [], tried: [], servedBy: undefined };
   return {
     async read() {
