@@ -272,7 +272,11 @@ export function ended(memory: Memory, action: Action, outcome: Outcome): Memory 
   const now = outcome.ok
     ? { ...rest, error: undefined }
     : { ...rest, error: outcome.message, code: outcome.code };
-  return { ...memory, attempts: { ...memory.attempts, [key]: now } };
+  const attempts = { ...memory.attempts, [key]: now };
+  if (action.do !== 'ingress.replace' || !outcome.ok) return { ...memory, attempts };
+  // A reload that is under way is another config's; this one gets its own, at once.
+  const reload = actionKey({ do: 'unit.reload', unit: ingressUnit });
+  return { ...memory, attempts: without(attempts, reload) };
 }
 
 /** Forgets the attempts under these keys, because what they were for is so. */

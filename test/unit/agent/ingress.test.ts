@@ -149,6 +149,18 @@ describe('the ingress stage', () => {
     assert.deepEqual(actions, [{ do: 'ingress.keep', generation: conf.generation }]);
   });
 
+  test('reloads for a config that takes the place of another, whose reload is still under way', () => {
+    const old = { ...inPlace, servingGeneration: '0'.repeat(16) };
+    const reload = { do: 'unit.reload', unit: ingressUnit } as const;
+    const replace = { do: 'ingress.replace', text: conf.text, generation: conf.generation } as const;
+    const before = ended(begun(aMemory(), reload, context), reload, { ok: true });
+    assert.deepEqual(ask({ ingress: old }, before, 100_500).actions, [], 'it is given time');
+    const refused = ended(begun(before, replace, context), replace, { ok: false, code: 'x', message: 'y' });
+    assert.ok('unit.reload:mooring-ingress.service' in refused.attempts);
+    const replaced = ended(begun(before, replace, context), replace, { ok: true });
+    assert.deepEqual(ask({ ingress: old }, replaced, 100_500).actions, [reload]);
+  });
+
   test('puts the kept config back in place of one that nginx cannot take over, and says so until it can', () => {
     const old = '0'.repeat(16);
     const ingress = { ...inPlace, keptGeneration: old, servingGeneration: old };
