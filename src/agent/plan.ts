@@ -20,7 +20,7 @@ import { secretsFinding } from './stages/secrets.ts';
 import { serverStage } from './stages/server.ts';
 import { silenceStage } from './stages/silence.ts';
 import { earliest, isFalse, isTrue, type StageInput } from './stages/stage.ts';
-import { type FoundUpstreams, upstreamsStage } from './stages/upstreams.ts';
+import { type FoundUpstreams, nothingFound, upstreamsStage } from './stages/upstreams.ts';
 import { zerotierStage } from './stages/zerotier.ts';
 import type { ConfigState } from './world.ts';
 
@@ -85,24 +85,38 @@ export function plan(seen: StageInput, random: number): Plan {
         podNetworkBroken: podNetwork.wantsRestart,
       }),
   );
-  const upstreams = upstreamsStage(
-    { ...input, memory: k3s.memory },
-    link.links,
-    server.findings.ServerReachable,
-  );
   const ingress = contained(
     'ingress',
-    upstreams.memory,
+    k3s.memory,
     input,
-    (found) => ({ findings: { IngressRunning: found }, doors: nothingToLookAt }),
-    () => ingressStage({ ...input, memory: upstreams.memory }, upstreams),
+    (found) => ({
+      findings: { UpstreamsFound: found, IngressRunning: found },
+      doors: nothingToLookAt,
+      ...nothingFound(input.config),
+    }),
+    () => {
+      const upstreams = upstreamsStage(
+        { ...input, memory: k3s.memory },
+        link.links,
+        server.findings.ServerReachable,
+      );
+      const served = ingressStage({ ...input, memory: upstreams.memory }, upstreams);
+      return {
+        ...served,
+        wakeAtMs: earliest(upstreams.wakeAtMs, served.wakeAtMs),
+        findings: { ...upstreams.findings, ...served.findings },
+        services: upstreams.services,
+        found: upstreams.found,
+        entries: upstreams.entries,
+      };
+    },
   );
   const limits = contained(
     'ingress',
     ingress.memory,
     input,
     (found) => ({ findings: { IngressLimited: found } }),
-    () => limitsStage({ ...input, memory: ingress.memory }, upstreams.entries),
+    () => limitsStage({ ...input, memory: ingress.memory }, ingress.entries),
   );
   const findings: Findings = {
     ConfigAccepted: configFinding(input.world.configState),
@@ -114,13 +128,12 @@ export function plan(seen: StageInput, random: number): Plan {
     ...k3s.findings,
     ...server.findings,
     ...podNetwork.findings,
-    ...upstreams.findings,
     ...ingress.findings,
     ...limits.findings,
   };
   const conditions = conditionsOf(findings, input.memory.conditions, input.now.wallMs);
   const calmAtMs = input.now.monoMs + Math.round(calmMs * (0.9 + 0.2 * random));
-  const stages = [zerotier, link, dns, silence, podNetwork, k3s, upstreams, ingress, limits];
+  const stages = [zerotier, link, dns, silence, podNetwork, k3s, ingress, limits];
   return {
     actions: {
       zerotier: zerotier.actions,
@@ -148,8 +161,8 @@ export function plan(seen: StageInput, random: number): Plan {
     probe: server.probe,
     cluster: podNetwork.cluster,
     doors: ingress.doors,
-    services: upstreams.services,
-    upstreams: upstreams.found,
+    services: ingress.services,
+    upstreams: ingress.found,
   };
 }
 

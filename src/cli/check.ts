@@ -67,6 +67,8 @@ function shownRef(ref: SecretRef): string {
 function shownEntry({ name, protocol, listen, upstreams }: IngressConfig): string {
   const targets = Array.isArray(upstreams)
     ? upstreams.map((upstream) => (typeof upstream === 'string' ? upstream : upstream.address)).join(', ')
-    : 'upstreams found in the cluster';
+    : upstreams === 'auto'
+      ? `k3s' own Traefik, found in the cluster`
+      : `port ${upstreams.port} of Service ${upstreams.service}, found in the cluster`;
   return `ingress  ${name}: ${protocol} ${listen} -> ${targets}`;
 }

@@ -2,6 +2,7 @@
  * Finds the upstreams of the ingress entries that name a Service in the cluster. What is known serves, however the cluster is now;
  * an entry of which nothing is known is left out until it is.
  */
+import type { Config } from '../../config/schema.ts';
 import type { ServiceReading, ServicesAim } from '../../systems/cluster/service-types.ts';
 import type { ClusterTrouble } from '../../systems/cluster/types.ts';
 import type { Finding } from '../conditions.ts';
@@ -50,6 +51,15 @@ export interface UpstreamsResult extends StageResult {
   /** What is to be followed from now on. */
   readonly services: ServicesAim;
 }
+
+/** Where nobody can look: the entries as they are, and nothing to follow. */
+export const nothingFound = ({
+  ingress,
+}: Config): Pick<UpstreamsResult, 'services' | 'found' | 'entries'> => ({
+  services: { wanted: [], run: undefined, path: '', address: undefined },
+  found: [],
+  entries: ingress,
+});
 
 const unknownService: ServiceReading = {
   ports: [],
