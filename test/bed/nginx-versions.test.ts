@@ -26,8 +26,17 @@ const entries = [
   { name: 'denied', listen: 8082, upstreams: [upstream], deny: ['127.0.0.5'] },
   { name: 'single', listen: 8083, upstreams: [upstream], connectionsPerClient: 1 },
   { name: 'quic', listen: 8443, protocol: 'udp', upstreams: [upstream] },
+  { name: 'inside', listen: 8081, addresses: 'zerotier', upstreams: [upstream], proxyProtocol: 'v1' },
+  { name: 'named', listen: 8084, addresses: '127.0.0.2', upstreams: [upstream] },
+  { name: 'quic-inside', listen: 8444, protocol: 'udp', addresses: 'zerotier', upstreams: [upstream] },
 ];
-const host = { ipv6: true, size: nginxSize(aConfig().nginx, readMachine()) };
+/** Every address of 127.0.0.0/8 is this host's; this one plays ZeroTier's, and the other one that does not exist. */
+const [zerotiers, nowhere] = ['127.9.9.9', 'fd45::7'];
+const host = {
+  ipv6: true,
+  size: nginxSize(aConfig().nginx, readMachine()),
+  addresses: { here: ['127.0.0.2', zerotiers], defaultRoute: [], zerotier: [zerotiers, nowhere] },
+};
 
 /** The config, which differs by how long a connection may idle. */
 const render = (idleTimeout = '1h'): NginxConf =>
@@ -169,6 +178,23 @@ print('held', held.recv(12))
 
     test('carries datagrams both ways', async () => {
       assert.equal(await client.udpEcho(8443, 'ahoy'), 'ahoy');
+    });
+
+    test('tells one address from another, whether it has a socket of its own or not', async () => {
+      const at = (address: string, port: number) =>
+        client.tryRun(['curl', '-sS', '--max-time', '5', `http://${address}:${port}/`]);
+      const inside = new Client(scene.run, scene.netns, zerotiers);
+      const turnedAway = await at(zerotiers, 8080);
+      assert.notEqual(turnedAway.exitCode, 0);
+      assert.match(turnedAway.stderr, /Empty reply|reset/);
+      await assert.rejects(inside.udpEcho(8443, 'ahoy', 300));
+      assert.match((await at(zerotiers, 8081)).stdout, /PROXY TCP4 \S+ 127\.9\.9\.9 /);
+      assert.equal((await at('127.0.0.3', 8081)).stdout, 'traefik: no header');
+      assert.equal((await at('127.0.0.2', 8084)).stdout, 'traefik: no header');
+      assert.match((await at('127.0.0.3', 8084)).stderr, /refused|Couldn't connect/);
+      assert.equal(await inside.udpEcho(8444, 'ahoy'), 'ahoy');
+      await assert.rejects(client.udpEcho(8444, 'ahoy', 300));
+      assert.doesNotMatch(await scene.log(), /access forbidden by rule.*127\.9\.9\.9/);
     });
 
     test('is taken over a hundred times under load, and nobody is turned away', async (t) => {

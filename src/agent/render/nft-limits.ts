@@ -33,7 +33,10 @@ export function renderLimits(
 ): string | undefined {
   const parts = ingress.flatMap((entry) => {
     if (entry.newConnectionsPerClient === undefined) return [];
-    const own = listens.filter(({ protocol, port }) => protocol === entry.protocol && port === entry.listen);
+    const own = listens.filter(
+      ({ protocol, port, address }) =>
+        protocol === entry.protocol && port === entry.listen && !isOthers(address, entry, ingress),
+    );
     return [renderEntry(entry, entry.newConnectionsPerClient, own)];
   });
   if (parts.length === 0) return undefined;
@@ -46,6 +49,15 @@ ${parts.map(({ sets }) => sets).join('')}    chain input {
 ${parts.map(({ rules }) => rules).join('')}    }
 }
 `;
+}
+
+/** Whether an address is written out by another entry at the port. ZeroTier's are not limited at all. */
+function isOthers(address: string, entry: IngressConfig, ingress: readonly IngressConfig[]): boolean {
+  if (entry.addresses.includes(address)) return false;
+  return ingress.some(
+    (one) =>
+      one.listen === entry.listen && one.protocol === entry.protocol && one.addresses.includes(address),
+  );
 }
 
 type Limit = NonNullable<IngressConfig['newConnectionsPerClient']>;

@@ -50,6 +50,16 @@ describe('the limits of new connections', () => {
     assert.doesNotMatch(text ?? '', /198\.51\.100\.7|nfproto/);
   });
 
+  test('are not for an address that another entry names at the same port', () => {
+    const at = (address: string) => ({ protocol: 'tcp', address, port: 80 }) as const;
+    const [limited] = first({ addresses: ['default-route'] });
+    const [named] = first({ name: 'named', addresses: ['203.0.113.6'], newConnectionsPerClient: undefined });
+    assert.ok(limited !== undefined && named !== undefined);
+    const text = renderLimits([limited, named], [at('203.0.113.5'), at('203.0.113.6')]);
+    assert.match(text ?? '', /ip daddr 203\.0\.113\.5 /);
+    assert.doesNotMatch(text ?? '', /203\.0\.113\.6/);
+  });
+
   test('keep a client in mind until its allowance is full again, for a day at most', () => {
     const timeout = (limit: IngressConfig['newConnectionsPerClient']) =>
       /timeout (\d+)s/.exec(renderLimits(first({ newConnectionsPerClient: limit }), listens) ?? '')?.[1];
