@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { conditionTypes } from '#src/agent/conditions.ts';
 import { Bed } from './bed.ts';
 import { DnsSampler } from './dns-sampler.ts';
 import { k3sStarts, type Lifelines, lifelines } from './lifelines.ts';
@@ -57,7 +58,7 @@ describe('a node with the example as its user data', () => {
   test('has every condition true', async () => {
     const { conditions = [] } = (await bed.status()) ?? {};
     const notTrue = conditions.filter(({ status }) => status !== 'true');
-    assert.equal(conditions.length, 15);
+    assert.equal(conditions.length, conditionTypes.length);
     assert.deepEqual(
       notTrue.map(({ type, status, reason }) => `${type} ${status} ${reason}`),
       [],
