@@ -4,6 +4,7 @@
  *
  * `buffer` and `flush`: a line for each session at once would cost a system call each, some 5 % of what a short session takes;
  * gathered, it is a third of that. Workers that end in order write what they still have.
+ * `escape=none`: numbers and the config's own addresses need no escaping, which would be a tenth of what a line costs.
  */
 
 /** Where the lines go. In nginx' own folder: an nginx that was started before there were such lines can write it as well. */
@@ -11,7 +12,7 @@ export const sessionLog = '/run/mooring-ingress/sessions.log';
 
 /** Directives of the `stream` block for the entry of this checked name. */
 export function sessionFormat(name: string, protocol: 'tcp' | 'udp'): string {
-  return `    log_format ${name} ${name}/${protocol}/$status/$bytes_received/$bytes_sent/$upstream_addr;\n`;
+  return `    log_format ${name} escape=none ${name}/${protocol}/$status/$bytes_received/$bytes_sent/$upstream_addr;\n`;
 }
 
 /** The directive of its `server` block. */
