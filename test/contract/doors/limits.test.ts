@@ -20,8 +20,13 @@ const sh = (command: string) => execFileSync('sh', ['-ec', command], { encoding:
 
 function inOwnNamespace(): void {
   const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
-  const script =
-    'for at in /run /tmp /var/lib; do mount -t tmpfs own $at; done; mkdir -p /run/netns /run/mooring-ingress-limits /var/lib/mooring/nginx && ip link set lo up && exec "$@"';
+  // What is written is this namespace's own, and what is there, such as this file, stays in sight.
+  const script = `mount -t tmpfs own /run
+    mkdir -p /run/netns /run/mooring-ingress-limits /run/upper /run/work
+    mount -t overlay own /var/lib -o lowerdir=/var/lib,upperdir=/run/upper,workdir=/run/work
+    mkdir -p /var/lib/mooring/nginx
+    ip link set lo up
+    exec "$@"`;
   const self = [
     process.execPath,
     '--test',
@@ -50,8 +55,8 @@ function load(newConnectionsPerClient: unknown = '5/1h'): void {
   });
   const text = renderLimits(ingress, listensOf(renderNginxConf(ingress, aHost).text));
   assert.ok(text !== undefined);
-  writeFileSync('/tmp/limits.nft', text);
-  sh('nft -c -f /tmp/limits.nft && nft -f /tmp/limits.nft');
+  writeFileSync('/run/limits.nft', text);
+  sh('nft -c -f /run/limits.nft && nft -f /run/limits.nft');
 }
 
 const client = `
@@ -153,7 +158,7 @@ function tests(): void {
         spawnSync('packaging/systemd/ingress-limits', { encoding: 'utf8', timeout: 10_000 });
       const read = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : undefined);
       load();
-      const good = readFileSync('/tmp/limits.nft', 'utf8');
+      const good = readFileSync('/run/limits.nft', 'utf8');
       sh('nft delete table inet mooring_ingress');
       writeFileSync(`${dir}/limits.nft`, 'table inet mooring_ingress { broken');
       assert.equal(program().status, 1);
