@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { waitForReason } from './ask.ts';
+import { editConfig, reload, waitForReason } from './ask.ts';
 import { Bed } from './bed.ts';
 import { exampleDoors, type Knock } from './client.ts';
 import { renderExample } from './example.ts';
@@ -112,6 +112,16 @@ describe('a node that finds its upstreams in the cluster', () => {
     assert.match(message, /goes on with what was known on 20/);
     const knocking = bed.client.knock(exampleDoors);
     await knocking.more(5);
+    // Another entry's change takes nothing from the others.
+    await editConfig(
+      bed,
+      (text) =>
+        `${text.trimEnd()}\n  - {name: more, listen: 8081, upstreams: ["${homeNetwork.node}:${moved.http}"]}\n`,
+    );
+    await reload(bed);
+    await waitFor('the other door', async () => (await bed.client.http(8081)).body.includes('traefik'), {
+      timeoutMs: 10_000,
+    });
     assertNoneLost(await knocking.stop(), 5);
     const found = JSON.stringify(await bed.status());
     assert.match(found, /"upstreams":\["127\.0\.0\.1:32080".*"state":"last-known","asOf":"20/);
