@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
+import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Bed } from './bed.ts';
@@ -60,6 +61,23 @@ describe('the package in an image', () => {
 
   test('has its kernel settings in force since the boot', async () => {
     assert.deepEqual(await kernelSettings(bed), await wantedSettings(bed));
+  });
+
+  test('has an nginx of the size of the machine, which takes all the open files that the memory allows', async () => {
+    const { cores, memoryBytes } = { cores: availableParallelism(), memoryBytes: totalmem() };
+    const conf = await bed.node.run(['cat', '/var/lib/mooring/nginx/nginx.conf']);
+    const of = (directive: string) => Number(new RegExp(`^ *${directive} (\\d+);$`, 'm').exec(conf)?.[1]);
+    assert.equal(of('worker_processes'), Math.min(cores, 16), 'the daemon sees the cores');
+    const master = await bed.node.run(['cat', '/run/mooring-ingress/nginx.pid']);
+    const limits = await bed.node.run(['cat', `/proc/${master}/limits`]);
+    const openFiles = Number(/^Max open files +(\d+)/m.exec(limits)?.[1]);
+    // Two a connection, of which the memory allows one for each 80 KiB of a quarter of it.
+    const byMemory = (2 * memoryBytes) / 4 / (80 * 1024) / Math.min(cores, 16);
+    const connections = of('worker_connections');
+    assert.ok(connections <= openFiles, `${connections} connections, ${openFiles} files`);
+    assert.ok(connections >= 0.95 * Math.min(openFiles, byMemory), `${connections} connections`);
+    const journal = await bed.node.journal({ unit: 'mooring-ingress.service' });
+    assert.doesNotMatch(journal, /open file resource limit|setrlimit|\[(warn|alert|emerg)\]/);
   });
 
   test('is upgraded, taken back and installed over itself while pods, agent and doors live on', async () => {
