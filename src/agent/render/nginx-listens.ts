@@ -4,8 +4,12 @@
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import type { Listen } from '../../systems/doors/types.ts';
+import { keepingNewest } from './newest.ts';
 
-export function listensOf(conf: string): readonly Listen[] {
+/** Asked several times in a pass, and of the same text for days. */
+export const listensOf = keepingNewest(read);
+
+function read(conf: string): readonly Listen[] {
   return conf.split('\n').flatMap((line) => {
     const [, place, options = ''] = /^ *listen (\S+?)( [^;]*)?;$/.exec(line) ?? [];
     const [, v6, v4, digits] =

@@ -29,8 +29,10 @@ export function limitsStage(
   });
   const due = (action: Action) => (mayTry(memory.attempts[actionKey(action)], now.monoMs) ? [action] : []);
   const { installed, loaded } = world.limits;
-  const { text: conf } = wantedConf({ config, world, memory }, entries);
-  const text = renderLimits(config.ingress, listensOf(conf));
+  // Where none is wanted, nothing need be rendered for it in every pass.
+  const isWanted = config.ingress.some((entry) => entry.newConnectionsPerClient !== undefined);
+  const listens = isWanted ? listensOf(wantedConf({ config, world, memory }, entries).text) : [];
+  const text = renderLimits(config.ingress, listens);
   if (text === undefined) {
     const isGone = loaded.kind === 'absent';
     const finding = isTrue('NotWanted', 'no entry has newConnectionsPerClient');
