@@ -1,13 +1,22 @@
-/** Rendering is wanted in every pass and changes once in a while: the newest result is kept, and given for the same input again. */
+/** Rendering is wanted in every pass and changes once in a while: the newest results are kept, and given for the same input again. */
+
+/** Before and after a change, each as it is and as it would be. */
+const most = 4;
 
 /** `render` must be pure, and its input plain data. What it throws is not kept. */
 export function keepingNewest<Input extends readonly unknown[], Output>(
   render: (...input: Input) => Output,
 ): (...input: Input) => Output {
-  let newest: { readonly key: string; readonly output: Output } | undefined;
+  const newest = new Map<string, { readonly output: Output }>();
   return (...input) => {
-    const key = JSON.stringify(input);
-    if (newest?.key !== key) newest = { key, output: render(...input) };
-    return newest.output;
+    const [first] = input;
+    const key = input.length === 1 && typeof first === 'string' ? first : JSON.stringify(input);
+    const known = newest.get(key);
+    if (known !== undefined) return known.output;
+    const output = render(...input);
+    const [oldest] = newest.keys();
+    if (oldest !== undefined && newest.size >= most) newest.delete(oldest);
+    newest.set(key, { output });
+    return output;
   };
 }
