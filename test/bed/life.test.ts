@@ -110,13 +110,22 @@ describe('in the life of a node', () => {
       former = await lifelines(bed);
       starts = await k3sStarts(bed);
     };
-    /** The agent was restarted once, for this reason; the doors and the pod never noticed. */
-    const restartedOnce = async (reason: string) => {
+    /** The agent was restarted once, for this reason; the pod and nginx' master live on. Returns who lives now. */
+    const agentRestartedOnce = async (reason: string) => {
       await settled();
       const now = await lifelines(bed);
       assert.deepEqual(await k3sStarts(bed), { ...starts, [reason]: (starts[reason] ?? 0) + 1 });
       assert.notEqual(now.k3s.run, former.k3s.run);
-      assert.deepEqual({ ...now, k3s: {} }, { ...former, k3s: {} });
+      assert.deepEqual(
+        [now.pod, now.nginx.pid, now.nginx.run],
+        [former.pod, former.nginx.pid, former.nginx.run],
+      );
+      return now;
+    };
+    /** As agentRestartedOnce, and the doors never noticed. */
+    const restartedOnce = async (reason: string) => {
+      const now = await agentRestartedOnce(reason);
+      assert.deepEqual(now.nginx, former.nginx);
     };
     const nothingRestarted = async () => {
       await settled();
@@ -200,7 +209,7 @@ describe('in the life of a node', () => {
       );
     });
 
-    test('another address: config, health server and agent follow, with one restart', async () => {
+    test('another address: config, health server, doors and agent follow, with one restart', async () => {
       const address = '10.45.0.18';
       assert.match(await bed.node.run(['cat', k3sConfig]), /10\.45\.0\.17/);
       await bed.setAddress(address);
@@ -212,7 +221,9 @@ describe('in the life of a node', () => {
         },
       );
       await bed.waitForReady(noticeMs);
-      await restartedOnce('address');
+      await agentRestartedOnce('address');
+      const doors = await bed.node.run(['cat', '/var/lib/mooring/nginx/nginx.conf']);
+      assert.match(doors, /listen 10\.45\.0\.18:80;/, 'nginx turns away who comes by the new address');
       const config = await bed.node.run(['cat', k3sConfig]);
       assert.match(config, /10\.45\.0\.18/);
       assert.doesNotMatch(config, /10\.45\.0\.17/);
