@@ -49,6 +49,18 @@ describe('a soak', () => {
     }
   });
 
+  test('finds in a short soak what each new bus leaves behind, and no moment', () => {
+    const listeners = (of: (restarts: number) => number) =>
+      samples(4, () => ({})).map((sample, look) => ({
+        ...sample,
+        renewals: look * 20,
+        busRestarts: look * 2,
+        listeners: of(look * 2),
+      }));
+    assert.deepEqual(wrongOnes(listeners((restarts) => 350 + restarts)), ['event listeners']);
+    assert.deepEqual(wrongOnes(listeners((restarts) => (restarts < 3 ? 375 : 376))), []);
+  });
+
   test('finds memory that is left behind each time', () => {
     const leaks = (bytes: number) =>
       samples(21, (renewals) => ({ heapBytes: 13_000_000 + renewals * bytes }));
