@@ -1,21 +1,19 @@
 /**
  * Ports that rules in the kernel take away, by the real kernel, iptables of both kinds and nftables. The file runs its tests in a
- * network namespace of its own, with a pod and the outside beside it: run without, it starts itself anew in them, and fails
- * if that fails. It needs root.
+ * network namespace of its own, with a pod and the outside beside it.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { probeSource } from '../../../src/agent/render/nginx-probe.ts';
 import { createDoors } from '../../../src/systems/doors/doors.ts';
 import { findOtherEnds, isAnswered } from '../../../src/systems/doors/knock.ts';
 import { ownAddress } from '../../../src/systems/doors/own-address.ts';
+import { inOwnNamespaces, withProcesses } from '../../support/own-namespaces.ts';
 import { forgetRules, portmapRules } from '../../support/portmap.ts';
 
-const inNamespace = 'MOORING_TEST_IN_NAMESPACE';
 const bounded = { timeout: 20_000 };
 const options = { deadlineMs: 700, netFolder: '/proc/self/net' };
 const v4 = { address: '10.99.0.2', port: 80 };
@@ -23,27 +21,6 @@ const v6 = { address: 'fd99::2', port: 80 };
 const generation = '0123456789abcdef';
 
 const sh = (command: string) => execFileSync('sh', ['-ec', command], { encoding: 'utf8', timeout: 10_000 });
-
-function inOwnNamespaces(): void {
-  const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
-  const script =
-    'mkdir -p /run/netns && mount -t tmpfs netns /run/netns && mount -t tmpfs run /run/lock && ip link set lo up && exec "$@"';
-  const self = [
-    process.execPath,
-    '--test',
-    '--test-isolation=none',
-    '--test-force-exit',
-    fileURLToPath(import.meta.url),
-  ];
-  const flags = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
-  const run = spawnSync('unshare', [...flags, 'sh', '-ec', script, 'sh', ...self], {
-    env: { ...environment, [inNamespace]: '1' },
-    encoding: 'utf8',
-    timeout: 90_000,
-  });
-  assert.equal(run.status, 0, `${run.error ?? ''}\n${run.stdout}\n${run.stderr}`);
-  assert.match(run.stdout, /pass [1-9]/);
-}
 
 /** A wire to a namespace of that name, with these addresses on this end and on that one. */
 function wire(name: string, here: string, ends: readonly (readonly [string, string])[]): void {
@@ -269,5 +246,17 @@ print('full', flush=True); sys.stdin.read()
   );
 }
 
-if (process.env[inNamespace] === '1') tests();
-else test('doors, in network namespaces of their own', { timeout: 100_000 }, inOwnNamespaces);
+inOwnNamespaces(
+  'doors, in network namespaces of their own',
+  {
+    file: import.meta.url,
+    flags: withProcesses,
+    prepare: `mkdir -p /run/netns
+      mount -t tmpfs netns /run/netns
+      mount -t tmpfs run /run/lock
+      ip link set lo up`,
+    timeoutMs: 90_000,
+    runner: ['--test-force-exit'],
+  },
+  tests,
+);

@@ -1,6 +1,6 @@
 /**
  * The limits of new connections by the real kernel and nft. The file runs its tests in a network namespace of its own with clients
- * beside it: run without, it starts itself anew in one, and fails if that fails. It needs root.
+ * beside it.
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -8,40 +8,14 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { renderLimits } from '../../../src/agent/render/nft-limits.ts';
 import { renderNginxConf } from '../../../src/agent/render/nginx-conf.ts';
 import { listensOf } from '../../../src/agent/render/nginx-listens.ts';
+import { inOwnNamespaces } from '../../support/own-namespaces.ts';
 import { aConfig, aHost } from '../../support/world.ts';
 
-const inNamespace = 'MOORING_TEST_IN_NAMESPACE';
 const bounded = { timeout: 20_000 };
 const sh = (command: string) => execFileSync('sh', ['-ec', command], { encoding: 'utf8', timeout: 10_000 });
-
-function inOwnNamespace(): void {
-  const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
-  // What is written is this namespace's own, and what is there, such as this file, stays in sight.
-  const script = `mount -t tmpfs own /run
-    mkdir -p /run/netns /run/mooring-ingress-limits /run/upper /run/work
-    mount -t overlay own /var/lib -o lowerdir=/var/lib,upperdir=/run/upper,workdir=/run/work
-    mkdir -p /var/lib/mooring/nginx
-    ip link set lo up
-    exec "$@"`;
-  const self = [
-    process.execPath,
-    '--test',
-    '--test-isolation=none',
-    '--test-force-exit',
-    fileURLToPath(import.meta.url),
-  ];
-  const run = spawnSync('unshare', ['--net', '--mount', 'sh', '-ec', script, 'sh', ...self], {
-    env: { ...environment, [inNamespace]: '1' },
-    encoding: 'utf8',
-    timeout: 60_000,
-  });
-  assert.equal(run.status, 0, `${run.error ?? ''}\n${run.stdout}\n${run.stderr}`);
-  assert.match(run.stdout, /pass [1-9]/);
-}
 
 /** Rules for port 80, TCP and UDP, of five connections an hour. */
 function load(newConnectionsPerClient: unknown = '5/1h'): void {
@@ -194,5 +168,19 @@ function tests(): void {
   });
 }
 
-if (process.env[inNamespace] === '1') tests();
-else test('limits, in a network namespace of their own', { timeout: 70_000 }, inOwnNamespace);
+inOwnNamespaces(
+  'limits, in a network namespace of their own',
+  {
+    file: import.meta.url,
+    flags: ['--net', '--mount'],
+    // What is written is this namespace's own, and what is there, such as this file, stays in sight.
+    prepare: `mount -t tmpfs own /run
+      mkdir -p /run/netns /run/mooring-ingress-limits /run/upper /run/work
+      mount -t overlay own /var/lib -o lowerdir=/var/lib,upperdir=/run/upper,workdir=/run/work
+      mkdir -p /var/lib/mooring/nginx
+      ip link set lo up`,
+    timeoutMs: 60_000,
+    runner: ['--test-force-exit'],
+  },
+  tests,
+);

@@ -1,7 +1,7 @@
 /**
  * The files and commands that docs/home.md shows, tried as they stand: routing and DNS in network namespaces with the real
  * kernel, nftables and dnsmasq, the unit by systemd's own check. The file runs its tests in namespaces of its own, which
- * end everything with them: run without, it starts itself anew in them, and fails if that fails. It needs root.
+ * end everything with them.
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -9,11 +9,10 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { defaultInterfacePrefixBlacklist } from '#src/config/schema.ts';
+import { inOwnNamespaces, withProcesses } from '../../support/own-namespaces.ts';
 
-const inNamespace = 'MOORING_TEST_IN_NAMESPACE';
 const page = readFileSync(new URL('../../../docs/home.md', import.meta.url), 'utf8');
 const blocks = [...page.matchAll(/^```\w+\n(.*?)^```$/gms)].map((match) => match[1] ?? '');
 
@@ -26,20 +25,6 @@ function shown(path: string): string {
 
 /** The interface's name in the page. */
 const zt = 'ztmjfmfyq5';
-
-function inOwnNamespaces(): void {
-  const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
-  const script = 'mkdir -p /run/netns && mount -t tmpfs netns /run/netns && exec "$@"';
-  const self = [process.execPath, '--test', '--test-isolation=none', fileURLToPath(import.meta.url)];
-  const flags = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
-  const run = spawnSync('unshare', [...flags, 'sh', '-ec', script, 'sh', ...self], {
-    env: { ...environment, [inNamespace]: '1' },
-    encoding: 'utf8',
-    timeout: 90_000,
-  });
-  assert.equal(run.status, 0, `${run.error ?? ''}\n${run.stdout}\n${run.stderr}`);
-  assert.match(run.stdout, /pass [1-9]/);
-}
 
 /** A command in one of the namespaces: edge, router, lan. */
 function within(netns: string, command: readonly string[], timeoutMs = 10_000) {
@@ -223,5 +208,13 @@ function tests(): void {
   });
 }
 
-if (process.env[inNamespace] === '1') tests();
-else test('docs/home.md is true', inOwnNamespaces);
+inOwnNamespaces(
+  'docs/home.md is true',
+  {
+    file: import.meta.url,
+    flags: withProcesses,
+    prepare: 'mkdir -p /run/netns && mount -t tmpfs netns /run/netns',
+    timeoutMs: 90_000,
+  },
+  tests,
+);

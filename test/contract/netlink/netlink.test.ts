@@ -1,11 +1,7 @@
-/**
- * Reading and watching real interfaces. The file runs its tests in a network namespace of its own: run without one, it starts
- * itself anew in one, and fails if that fails. It needs root.
- */
+/** Reading and watching real interfaces. The file runs its tests in a network namespace of its own. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { createFlannelReader } from '../../../src/systems/netlink/flannel.ts';
 import { readHostAddresses } from '../../../src/systems/netlink/host-addresses.ts';
 import {
@@ -13,24 +9,11 @@ import {
   type NetlinkOptions,
   type NetlinkWatch,
 } from '../../../src/systems/netlink/netlink.ts';
+import { inOwnNamespaces } from '../../support/own-namespaces.ts';
 
-const inNamespace = 'MOORING_TEST_IN_NAMESPACE';
 const bounded = { timeout: 15_000 };
 
 const ip = (args: string) => execFileSync('ip', args.split(' '));
-
-function inOwnNamespace(): void {
-  const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
-  const script = 'mount -t sysfs sysfs /sys && ip link set lo up && exec "$@"';
-  const self = [process.execPath, '--test', '--test-isolation=none', fileURLToPath(import.meta.url)];
-  const run = spawnSync('unshare', ['--net', '--mount', 'sh', '-ec', script, 'sh', ...self], {
-    env: { ...environment, [inNamespace]: '1' },
-    encoding: 'utf8',
-    timeout: 60_000,
-  });
-  assert.equal(run.status, 0, `${run.error ?? ''}\n${run.stdout}\n${run.stderr}`);
-  assert.match(run.stdout, /pass [1-9]/);
-}
 
 function tests(): void {
   let netlink: NetlinkWatch;
@@ -343,12 +326,13 @@ function tests(): void {
   });
 }
 
-if (process.env[inNamespace] === '1') {
-  describe('the kernel’s interfaces', tests);
-} else {
-  test(
-    'the kernel’s interfaces are read and watched, in a namespace of their own',
-    { timeout: 90_000 },
-    inOwnNamespace,
-  );
-}
+inOwnNamespaces(
+  'the kernel’s interfaces are read and watched, in a namespace of their own',
+  {
+    file: import.meta.url,
+    flags: ['--net', '--mount'],
+    prepare: 'mount -t sysfs sysfs /sys && ip link set lo up',
+    timeoutMs: 60_000,
+  },
+  () => describe('the kernel’s interfaces', tests),
+);
