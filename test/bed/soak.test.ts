@@ -74,7 +74,7 @@ describe('a soak', () => {
     const told: string[] = [];
     const bed = await mooredBed(() => undefined);
     try {
-      const options = { renewals: 60, busRestarts: 6, rounds: 3, tell: (line: string) => told.push(line) };
+      const options = { renewals: 120, busRestarts: 12, rounds: 3, tell: (line: string) => told.push(line) };
       const all = courses(await soak(bed, options));
       assert.deepEqual(
         all.filter(({ wrong }) => wrong !== undefined),

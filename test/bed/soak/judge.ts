@@ -40,8 +40,8 @@ const warmUp = 0.25;
  */
 const leastGrowth = 1;
 /**
- * With the few looks of a short soak such a moment can make a line: 375, 376, 376 listeners were seen, and 358 ever after. What
- * is left behind with each new interface or each new bus is four at least by then.
+ * With the few looks of a short soak such a moment can make a line: 375, 376, 376 listeners were seen, and 358 ever after. So a
+ * short one has to have twice the renewals for the same certainty: what each new bus leaves behind is eight by then.
  */
 const leastShortGrowth = 2;
 /**
